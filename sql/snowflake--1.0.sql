@@ -1,0 +1,45 @@
+/* sql/snowflake--1.0.sql */
+
+-- complain if script is sourced in psql, rather than via CREATE EXTENSION
+\echo Use "CREATE EXTENSION snowflake" to load this file. \quit
+
+-- Generating
+
+CREATE FUNCTION snowflake_next() RETURNS bigint
+AS 'MODULE_PATHNAME', 'snowflake_next'
+LANGUAGE C VOLATILE PARALLEL SAFE;
+COMMENT ON FUNCTION snowflake_next() IS 'the next snowflake ID';
+
+CREATE FUNCTION snowflake_next(count integer) RETURNS SETOF bigint
+AS 'MODULE_PATHNAME', 'snowflake_next_count'
+LANGUAGE C VOLATILE STRICT PARALLEL SAFE;
+COMMENT ON FUNCTION snowflake_next(integer) IS 'the next count snowflake IDs, in increasing order';
+
+CREATE FUNCTION snowflake_forget_mark() RETURNS void
+AS 'MODULE_PATHNAME', 'snowflake_forget_mark'
+LANGUAGE C VOLATILE PARALLEL UNSAFE;
+COMMENT ON FUNCTION snowflake_forget_mark() IS 'start from the clock again, as a worker ID that was never used';
+REVOKE ALL ON FUNCTION snowflake_forget_mark() FROM PUBLIC;
+
+-- Decoding
+
+CREATE FUNCTION snowflake_decode(id bigint,
+	OUT created_at timestamptz, OUT worker_id integer, OUT sequence integer)
+AS 'MODULE_PATHNAME', 'snowflake_decode'
+LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE;
+COMMENT ON FUNCTION snowflake_decode(bigint) IS 'time, worker ID and sequence of a snowflake ID';
+
+CREATE FUNCTION snowflake_timestamp(id bigint) RETURNS timestamptz
+AS 'MODULE_PATHNAME', 'snowflake_timestamp'
+LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE;
+COMMENT ON FUNCTION snowflake_timestamp(bigint) IS 'time of a snowflake ID';
+
+CREATE FUNCTION snowflake_worker_id(id bigint) RETURNS integer
+AS 'MODULE_PATHNAME', 'snowflake_worker_id'
+LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE;
+COMMENT ON FUNCTION snowflake_worker_id(bigint) IS 'worker ID of a snowflake ID';
+
+CREATE FUNCTION snowflake_sequence(id bigint) RETURNS integer
+AS 'MODULE_PATHNAME', 'snowflake_sequence'
+LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE;
+COMMENT ON FUNCTION snowflake_sequence(bigint) IS 'sequence within the millisecond of a snowflake ID';

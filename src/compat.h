@@ -1,0 +1,51 @@
+/*
+ * compat.h
+ *		What differs between PostgreSQL versions; PG_VERSION_NUM stands nowhere
+ *		else.
+ *
+ * 15 is the oldest that is supported: shmem_request_hook and
+ * MarkGUCPrefixReserved are new there.
+ */
+#pragma once
+
+extern "C"
+{
+#include "postgres.h"
+
+#include "fmgr.h"
+#include "pgstat.h"
+#include "replication/origin.h"
+#include "replication/slot.h"
+#include "utils/wait_event.h"
+}
+
+/*
+ * What the server looks up by name is all that the library exports.  On 15
+ * PGDLLEXPORT is empty, and PG_FUNCTION_INFO_V1 does not use it for the function.
+ */
+#if PG_VERSION_NUM < 160000
+#undef PGDLLEXPORT
+#define PGDLLEXPORT __attribute__((visibility("default")))
+#endif
+#define SQL_FUNCTION(name) \
+	PGDLLEXPORT Datum name(PG_FUNCTION_ARGS); \
+	PG_FUNCTION_INFO_V1(name)
+
+/* How many replication origin states there are, and who says so. */
+#if PG_VERSION_NUM >= 180000
+#define ORIGIN_STATES max_active_replication_origins
+#define ORIGIN_STATES_SETTING "max_active_replication_origins"
+#else
+#define ORIGIN_STATES max_replication_slots
+#define ORIGIN_STATES_SETTING "max_replication_slots"
+#endif
+
+/*
+ * Extensions name their wait events from 17 on; `cache` is a uint32 that starts
+ * as 0 and lives as long as the process.
+ */
+#if PG_VERSION_NUM >= 170000
+#define EXTENSION_WAIT_EVENT(cache, name) ((cache) ? (cache) : ((cache) = WaitEventExtensionNew(name)))
+#else
+#define EXTENSION_WAIT_EVENT(cache, name) ((void) (cache), PG_WAIT_EXTENSION)
+#endif

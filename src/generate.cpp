@@ -1,0 +1,331 @@
+/*
+ * generate.cpp
+ *		snowflake_next(): claims ticks, and waits when none are to be had.
+ */
+#include <algorithm>
+#include <cstdint>
+
+#include "compat.h"
+
+extern "C"
+{
+#include "access/xlog.h"
+#include "funcapi.h"
+#include "miscadmin.h"
+#include "portability/instr_time.h"
+}
+
+#include "clock.hpp"
+#include "pin.hpp"
+#include "settings.hpp"
+#include "shared.hpp"
+#include "timestamps.hpp"
+
+namespace snowflake
+{
+
+/* The longest that a call waits for the clock, in milliseconds (promise P3). */
+static constexpr int64_t kClockPatience = 1000;
+
+/*
+ * The longest that a call waits for the keeper, in milliseconds.  Twice what it
+ * takes for a keeper that has failed to be started again.
+ */
+static constexpr int64_t kKeeperPatience = 10000;
+
+/* How many ticks snowflake_next(count) claims at a time. */
+static constexpr int32_t kChunk = 256;
+
+static Clock backend_clock;
+
+/* Milliseconds since `start`, by the monotonic clock. */
+static int64_t
+elapsed_ms(instr_time start)
+{
+	instr_time	now;
+
+	INSTR_TIME_SET_CURRENT(now);
+	INSTR_TIME_SUBTRACT(now, start);
+	return static_cast<int64_t>(INSTR_TIME_GET_MILLISEC(now));
+}
+
+[[noreturn]] static void
+raise_exhausted()
+{
+	ereport(ERROR, (errcode(ERRCODE_SEQUENCE_GENERATOR_LIMIT_EXCEEDED),
+					errmsg("the time bits of snowflake IDs are used up"),
+					errdetail("This layout ends at %s.", to_text(layout.epoch_ms + kEndOfTime)),
+					errhint("If that is still to come, set the system clock right.")));
+	pg_unreachable();
+}
+
+/* blocked_ms: the time of the ID that cannot be issued yet. */
+[[noreturn]] static void
+raise_clock_behind(int64_t blocked_ms, int64_t now)
+{
+	ereport(ERROR, (errcode(ERRCODE_SYSTEM_ERROR),
+					errmsg("the system clock is too far behind the newest snowflake ID"),
+					errdetail("The clock shows %s, the next ID would have the time %s: %s ahead, where \"snowflake.max_ahead\" allows %s.",
+							  to_text(layout.epoch_ms + now), to_text(layout.epoch_ms + blocked_ms),
+							  duration_text(blocked_ms - now), duration_text(max_ahead)),
+					errhint("IDs go on when the clock shows %s. If it was in the future by mistake: give the server a worker ID that nobody has used, restart it, and call snowflake_forget_mark() as superuser.",
+							to_text(layout.epoch_ms + blocked_ms - max_ahead))));
+	pg_unreachable();
+}
+
+[[noreturn]] static void
+raise_in_recovery()
+{
+	ereport(ERROR, (errcode(ERRCODE_READ_ONLY_SQL_TRANSACTION),
+					errmsg("cannot issue snowflake IDs during recovery"),
+					errdetail("The primary issues IDs as the worker ID that is configured here."),
+					errhint("Take the ID from the primary.")));
+	pg_unreachable();
+}
+
+[[noreturn]] static void
+raise_keeper_late()
+{
+	char		attempt[sizeof(shared->keeper_attempt)];
+	char		failure[sizeof(shared->keeper_failure)];
+	char		hint[sizeof(shared->keeper_failure_hint)];
+	TimestampTz failure_at;
+	const bool	running = shared->keeper_pid.load() != 0;
+
+	LWLockAcquire(shared->lock, LW_SHARED);
+	strlcpy(attempt, shared->keeper_attempt, sizeof(attempt));
+	strlcpy(failure, shared->keeper_failure, sizeof(failure));
+	strlcpy(hint, shared->keeper_failure_hint, sizeof(hint));
+	failure_at = shared->keeper_failure_at;
+	LWLockRelease(shared->lock);
+
+	if (!running && failure[0] == '\0')
+		strlcpy(hint, "Look into the server log, and see that \"max_worker_processes\" leaves a worker for it.", sizeof(hint));
+	else if (running || hint[0] == '\0')
+		strlcpy(hint, "Look into the server log.", sizeof(hint));
+
+	ereport(ERROR, (errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+					errmsg("could not get a window for snowflake IDs in time"),
+					!running && failure[0] == '\0' ? errdetail("The background worker \"snowflake keeper\" is not running.") :
+					!running ? errdetail("The background worker \"snowflake keeper\" failed at %s: %s.",
+										 timestamptz_to_str(failure_at), failure) :
+					attempt[0] != '\0' ? errdetail("The background worker \"snowflake keeper\" is %s.", attempt) :
+										 errdetail("The background worker \"snowflake keeper\" does not answer."),
+					errhint("%s", hint)));
+	pg_unreachable();
+}
+
+/*
+ * One attempt, which never waits.  Tells the time that it used.
+ */
+static inline Claim
+try_claim(int32_t wanted, int64_t *now)
+{
+	*now = backend_clock.now(layout);
+
+	Claim		claim = shared->generator.claim(layout, wanted, *now, max_ahead);
+
+	if (claim.renew) [[unlikely]]
+	{
+		if (shared->generator.take_renewal())
+			wake_keeper();
+	}
+	return claim;
+}
+
+/*
+ * Claims at least one tick, waiting until it can be had: for the keeper, or for
+ * the clock.
+ *
+ * The patience for the clock starts again whenever somebody got a tick: then
+ * the clock is fine, and this is a burst that is paced at the layout's rate.
+ */
+[[gnu::cold, gnu::noinline]] static Claim
+wait_and_claim(int32_t wanted)
+{
+	static uint32 clock_event = 0;
+	static uint32 window_event = 0;
+	instr_time	start;
+	instr_time	last_progress;
+	int64_t		last_first = -1;
+
+	INSTR_TIME_SET_CURRENT(start);
+	last_progress = start;
+
+	for (;;)
+	{
+		int64_t		now;
+		const Claim claim = try_claim(wanted, &now);
+
+		if (claim.count > 0)
+		{
+			ConditionVariableCancelSleep();
+			return claim;
+		}
+
+		if (claim.stop == Stop::kExhausted)
+			raise_exhausted();
+
+		if (claim.stop == Stop::kLead)
+		{
+			const int64_t blocked_ms = layout.ms_of(claim.first);
+			const int64_t deficit = blocked_ms - (now + max_ahead);
+
+			if (claim.first != last_first)
+			{
+				last_first = claim.first;
+				INSTR_TIME_SET_CURRENT(last_progress);
+			}
+			if (deficit > kClockPatience || elapsed_ms(last_progress) > kClockPatience)
+				raise_clock_behind(blocked_ms, now);
+
+			ConditionVariableCancelSleep();
+			WaitLatch(MyLatch, WL_LATCH_SET | WL_TIMEOUT | WL_EXIT_ON_PM_DEATH,
+					  deficit, EXTENSION_WAIT_EVENT(clock_event, "SnowflakeClockWait"));
+			ResetLatch(MyLatch);
+			CHECK_FOR_INTERRUPTS();
+			continue;
+		}
+
+		/* The keeper has to do something, unless it never will. */
+		confirm_layout();
+		if (RecoveryInProgress())
+			raise_in_recovery();
+
+		const int64_t left = kKeeperPatience - elapsed_ms(start);
+
+		if (left <= 0)
+			raise_keeper_late();
+
+		shared->window_wanted.store(true);
+		wake_keeper();
+		ConditionVariableTimedSleep(&shared->keeper_did, std::min<int64_t>(left, 1000),
+									EXTENSION_WAIT_EVENT(window_event, "SnowflakeWindowWait"));
+	}
+}
+
+static inline Claim
+claim(int32_t wanted)
+{
+	int64_t		now;
+	const Claim claim = try_claim(wanted, &now);
+
+	if (claim.count == 0) [[unlikely]]
+		return wait_and_claim(wanted);
+	return claim;
+}
+
+/* What snowflake_next(count) keeps between two rows. */
+struct Batch
+{
+	int64_t		wanted;			/* rows that are not claimed yet */
+	Claim		chunk;			/* first and count: the rest of what is */
+};
+
+} // namespace snowflake
+
+extern "C"
+{
+SQL_FUNCTION(snowflake_next);
+SQL_FUNCTION(snowflake_next_count);
+SQL_FUNCTION(snowflake_forget_mark);
+}
+
+using namespace snowflake;
+
+Datum
+snowflake_next(PG_FUNCTION_ARGS)
+{
+	(void) fcinfo;
+	require_layout();
+
+	const Claim got = claim(1);
+
+	PG_RETURN_INT64(layout.id_of(got.first, got.worker));
+}
+
+/*
+ * One row a call, so that a select list streams it.  Claims in chunks: what is
+ * left of the last one when the caller wants no more is lost, as with a
+ * sequence's cache.
+ */
+Datum
+snowflake_next_count(PG_FUNCTION_ARGS)
+{
+	if (SRF_IS_FIRSTCALL())
+	{
+		const int32_t count = PG_GETARG_INT32(0);
+
+		if (count < 0)
+			ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+							errmsg("count must not be negative"),
+							errdetail("The count is %d.", count)));
+		require_layout();
+
+		FuncCallContext *context = SRF_FIRSTCALL_INIT();
+		Batch	   *batch = static_cast<Batch *>(MemoryContextAllocZero(context->multi_call_memory_ctx,
+																		sizeof(Batch)));
+
+		batch->wanted = count;
+		context->user_fctx = batch;
+	}
+
+	FuncCallContext *context = SRF_PERCALL_SETUP();
+	Batch	   *batch = static_cast<Batch *>(context->user_fctx);
+	Claim	   *chunk = &batch->chunk;
+
+	if (chunk->count == 0)
+	{
+		if (batch->wanted == 0)
+			SRF_RETURN_DONE(context);
+
+		CHECK_FOR_INTERRUPTS();
+		*chunk = claim(static_cast<int32_t>(std::min<int64_t>(batch->wanted, kChunk)));
+		batch->wanted -= chunk->count;
+	}
+
+	chunk->count--;
+	SRF_RETURN_NEXT(context, Int64GetDatum(layout.id_of(chunk->first++, chunk->worker)));
+}
+
+/*
+ * Lets the generator start from the clock again, after a clock that was far in
+ * the future has taken the mark along.
+ */
+Datum
+snowflake_forget_mark(PG_FUNCTION_ARGS)
+{
+	static uint32 event = 0;
+	instr_time	start;
+
+	(void) fcinfo;
+	require_layout();
+	if (!superuser())
+		ereport(ERROR, (errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
+						errmsg("must be superuser to forget the snowflake mark")));
+	if (RecoveryInProgress())
+		ereport(ERROR, (errcode(ERRCODE_READ_ONLY_SQL_TRANSACTION),
+						errmsg("cannot forget the snowflake mark during recovery")));
+
+	ereport(WARNING, (errmsg("snowflake IDs start from the system clock again"),
+					  errdetail("This assumes that worker ID %d has never issued an ID later than now. If it has, IDs repeat.",
+								worker_id)));
+	ereport(LOG, (errmsg("snowflake mark is to be forgotten, by role \"%s\"",
+						 GetUserNameFromId(GetUserId(), false))));
+
+	const uint64_t request = shared->forget_requested.fetch_add(1) + 1;
+
+	wake_keeper();
+	INSTR_TIME_SET_CURRENT(start);
+	while (shared->forget_done.load() < request)
+	{
+		const int64_t left = kKeeperPatience - elapsed_ms(start);
+
+		if (left <= 0)
+			raise_keeper_late();
+		ConditionVariableTimedSleep(&shared->keeper_did, left,
+									EXTENSION_WAIT_EVENT(event, "SnowflakeForgetMark"));
+	}
+	ConditionVariableCancelSleep();
+	PG_RETURN_VOID();
+}

@@ -1,0 +1,51 @@
+/*
+ * mark.hpp
+ *		The mark: a durable promise that no ID at or after it has been issued,
+ *		and the pinned layout, which is kept the same way.
+ *
+ * Both are replication origin states.  PostgreSQL keeps a 64-bit position for
+ * each origin, for replication progress, and promises of it what a mark needs:
+ * it is written to the WAL, checkpointed, restored by crash recovery, and
+ * replayed on every standby and in point-in-time recovery.
+ *
+ * The two origins have no row in pg_replication_origin: core numbers origins
+ * from 1 upwards, so nobody else gets these, and no SQL can drop or move them.
+ * In pg_replication_origin_status they show with a NULL name.
+ */
+#pragma once
+
+#include <cstdint>
+#include <optional>
+
+#include "compat.h"
+#include "layout.hpp"
+
+namespace snowflake
+{
+
+/* The cluster's mark in Unix milliseconds, whatever the worker ID; 0: none yet. */
+int64_t		read_mark();
+
+/*
+ * Writes the mark and flushes it, or raises an error.  Returns the end of its
+ * WAL record.  Not in recovery.  raise_mark() never lowers it; force_mark()
+ * does.
+ *
+ * An error leaves a lightweight lock of the server's held: the caller must end.
+ */
+XLogRecPtr	raise_mark(int64_t unix_ms);
+XLogRecPtr	force_mark(int64_t unix_ms);
+
+/* The layout that this cluster's IDs have; nothing if not pinned yet. */
+std::optional<Layout> read_pinned_layout();
+
+/* Pins it, as raise_mark() does. */
+XLogRecPtr	pin_layout(const Layout &layout);
+
+/*
+ * Is everything up to this position safe on the synchronous standbys too?  True
+ * if none are configured.
+ */
+bool		flushed_on_standbys(XLogRecPtr end);
+
+} // namespace snowflake

@@ -1,0 +1,45 @@
+/*
+ * pin.cpp
+ *		Compares the configured layout with the pinned one, once in each backend.
+ *
+ * A backend looks by itself, so that decoding works whether the keeper runs or
+ * not.  The pin never changes once it is there, and the configuration only with
+ * a restart, so one look is enough.  Before there is a pin no ID was issued
+ * either; then the configuration is taken, and looked up again next time.
+ */
+#include "compat.h"
+
+#include "mark.hpp"
+#include "pin.hpp"
+#include "settings.hpp"
+#include "shared.hpp"
+#include "timestamps.hpp"
+
+namespace snowflake
+{
+
+bool		layout_confirmed = false;
+
+void
+confirm_layout()
+{
+	if (!shared)
+		ereport(ERROR, (errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+						errmsg("snowflake must be loaded via \"shared_preload_libraries\""),
+						errhint("Add snowflake to \"shared_preload_libraries\", set \"snowflake.worker_id\" in postgresql.conf, and restart the server.")));
+
+	const auto	pinned = read_pinned_layout();
+
+	if (!pinned)
+		return;
+	if (*pinned != layout)
+		ereport(ERROR, (errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+						errmsg("the configured snowflake layout is not the one of this cluster's IDs"),
+						errdetail("Configured: epoch %s, %d worker bits. Pinned when the first ID was issued: epoch %s, %d worker bits.",
+								  to_text(layout.epoch_ms), layout.worker_bits,
+								  to_text(pinned->epoch_ms), pinned->worker_bits),
+						errhint("Set \"snowflake.epoch\" and \"snowflake.worker_bits\" in postgresql.conf back to what is pinned, and restart the server.")));
+	layout_confirmed = true;
+}
+
+} // namespace snowflake

@@ -1,0 +1,32 @@
+/*
+ * settings.hpp
+ *		The settings, snowflake.*, and what follows from them.
+ *
+ * Fixed for the life of the server unless marked "reload".
+ */
+#pragma once
+
+#include "layout.hpp"
+
+namespace snowflake
+{
+
+/* Which worker this server is: 0 to layout.max_worker(). */
+extern int	worker_id;
+
+/* Where worker_id came from, as pg_settings names it. */
+extern const char *worker_source;
+
+/* From snowflake.worker_bits and snowflake.epoch. */
+extern Layout layout;
+
+/* The largest lead over the clock, in milliseconds; reload. */
+extern int	max_ahead;
+
+/*
+ * Defines the settings and checks them.  To be called once, by the postmaster
+ * while it preloads; FATAL when a setting is missing or wrong.
+ */
+void		define_settings();
+
+} // namespace snowflake

@@ -1,0 +1,96 @@
+/*
+ * shared.cpp
+ *		Makes the shared memory, and says in the log what this server issues.
+ */
+#include <new>
+
+#include "compat.h"
+
+extern "C"
+{
+#include "miscadmin.h"
+#include "storage/ipc.h"
+#include "storage/shmem.h"
+}
+
+#include "settings.hpp"
+#include "shared.hpp"
+#include "timestamps.hpp"
+
+namespace snowflake
+{
+
+Shared	   *shared = nullptr;
+
+static constexpr char kName[] = "snowflake";
+
+static shmem_request_hook_type prev_shmem_request_hook = nullptr;
+static shmem_startup_hook_type prev_shmem_startup_hook = nullptr;
+
+/* ShmemAlloc promises less than the generator's cache lines ask for. */
+static constexpr Size kSharedSize = sizeof(Shared) + alignof(Shared);
+
+extern "C" void
+snowflake_shmem_request()
+{
+	if (prev_shmem_request_hook)
+		prev_shmem_request_hook();
+
+	RequestAddinShmemSpace(kSharedSize);
+	RequestNamedLWLockTranche(kName, 1);
+}
+
+static void
+log_what_is_issued()
+{
+	ereport(LOG, (errmsg("snowflake IDs are issued as worker %d (%s), of 0 to %d",
+						 worker_id, worker_source, layout.max_worker()),
+				  errdetail("The layout allows %lld IDs a second, until %s.",
+							1000LL << layout.sequence_bits(),
+							timestamptz_to_str(to_timestamptz(layout.epoch_ms + kEndOfTime))),
+				  errhint("The generator takes two of \"%s\" (%d), here and on each standby; raise it there first.",
+						  ORIGIN_STATES_SETTING, ORIGIN_STATES)));
+}
+
+extern "C" void
+snowflake_shmem_startup()
+{
+	bool		found;
+
+	if (prev_shmem_startup_hook)
+		prev_shmem_startup_hook();
+
+	LWLockAcquire(AddinShmemInitLock, LW_EXCLUSIVE);
+
+	void	   *memory = ShmemInitStruct(kName, kSharedSize, &found);
+
+	shared = reinterpret_cast<Shared *>(TYPEALIGN(alignof(Shared), memory));
+	if (!found)
+	{
+		new (shared) Shared{};
+		ConditionVariableInit(&shared->keeper_did);
+		shared->lock = &GetNamedLWLockTranche(kName)->lock;
+	}
+	LWLockRelease(AddinShmemInitLock);
+
+	if (!IsUnderPostmaster)
+		log_what_is_issued();
+}
+
+void
+install_shared_memory_hooks()
+{
+	prev_shmem_request_hook = shmem_request_hook;
+	shmem_request_hook = snowflake_shmem_request;
+	prev_shmem_startup_hook = shmem_startup_hook;
+	shmem_startup_hook = snowflake_shmem_startup;
+}
+
+void
+wake_keeper()
+{
+	if (Latch *latch = shared->keeper_latch.load(std::memory_order_acquire))
+		SetLatch(latch);
+}
+
+} // namespace snowflake

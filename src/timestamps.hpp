@@ -1,0 +1,45 @@
+/*
+ * timestamps.hpp
+ *		Unix milliseconds to PostgreSQL's timestamptz and back to words.
+ */
+#pragma once
+
+#include <cstdint>
+
+#include "compat.h"
+
+extern "C"
+{
+#include "datatype/timestamp.h"
+#include "utils/timestamp.h"
+}
+
+namespace snowflake
+{
+
+/* 2000-01-01, from which a timestamptz counts microseconds, in Unix milliseconds. */
+inline constexpr int64_t kPostgresEpochMs =
+	int64_t{POSTGRES_EPOCH_JDATE - UNIX_EPOCH_JDATE} * SECS_PER_DAY * 1000;
+
+/* unix_ms: 1970 to some centuries after. */
+constexpr TimestampTz
+to_timestamptz(int64_t unix_ms) noexcept
+{
+	return (unix_ms - kPostgresEpochMs) * 1000;
+}
+
+/* For messages; palloc'd. */
+inline char *
+to_text(int64_t unix_ms)
+{
+	return pstrdup(timestamptz_to_str(to_timestamptz(unix_ms)));
+}
+
+/* "1.234 s", for messages; palloc'd.  ms: not negative. */
+inline char *
+duration_text(int64_t ms)
+{
+	return psprintf("%lld.%03d s", (long long) (ms / 1000), (int) (ms % 1000));
+}
+
+} // namespace snowflake
