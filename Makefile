@@ -1,0 +1,51 @@
+MODULE_big = snowflake
+OBJS = $(patsubst %.cpp,%.o,$(sort $(wildcard src/*.cpp)))
+PGFILEDESC = "snowflake - time-ordered 64-bit IDs that are unique across servers"
+
+EXTENSION = snowflake
+DATA = $(wildcard sql/snowflake--*.sql)
+
+# Header-only C++20: the library needs no libstdc++ at run time.  Libraries are
+# loaded with global visibility, so only what the server looks up is exported.
+# PostgreSQL 15's headers still say "register".
+PG_CXXFLAGS = -std=c++20 -fno-exceptions -fno-rtti -fvisibility=hidden -Wno-register $(WARNINGS)
+
+# The server's headers are not ours to warn about.
+PG_CPPFLAGS = -isystem $(shell $(PG_CONFIG) --includedir-server)
+
+# The module has to be preloaded, so installcheck starts a server of its own.
+REGRESS = generate decode
+REGRESS_OPTS = --temp-instance=tmp_check/instance --temp-config=test/regress.conf
+TAP_TESTS = 1
+PROVE_TESTS = test/t/*.pl
+
+EXTRA_CLEAN = test/unit/unit test/unit/unit_tsan tmp_check
+
+PG_CONFIG = pg_config
+PGXS := $(shell $(PG_CONFIG) --pgxs)
+include $(PGXS)
+
+# PGXS leaves PG_CXXFLAGS out of the bitcode's command.
+COMPILE.cxx.bc += $(PG_CXXFLAGS)
+
+HEADERS_ALL = $(wildcard src/*.hpp src/*.h)
+$(OBJS) $(OBJS:.o=.bc): $(HEADERS_ALL)
+
+# The core alone, without a server.
+UNIT_CXXFLAGS = -std=c++20 -O2 -g -Wall -Wextra -Isrc $(WARNINGS)
+UNIT_SOURCES = $(wildcard test/unit/*.cpp)
+
+test/unit/unit: $(UNIT_SOURCES) $(HEADERS_ALL)
+	$(CXX) $(UNIT_CXXFLAGS) -fsanitize=undefined -fno-sanitize-recover -o $@ $(UNIT_SOURCES) -lgtest -lgtest_main -pthread
+
+test/unit/unit_tsan: $(UNIT_SOURCES) $(HEADERS_ALL)
+	$(CXX) $(UNIT_CXXFLAGS) -fsanitize=thread -o $@ $(UNIT_SOURCES) -lgtest -lgtest_main -pthread
+
+unit: test/unit/unit test/unit/unit_tsan
+	test/unit/unit
+	test/unit/unit_tsan --gtest_filter='*Threads*'
+
+exports: $(shlib)
+	test/exports $(shlib)
+
+.PHONY: unit exports
