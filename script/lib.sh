@@ -1,0 +1,124 @@
+# shellcheck shell=bash
+# What setup, demo and test share.  To be sourced.
+
+top=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
+
+# The directory of a run, below which everything happens; see make_work.
+work=
+
+fail() {
+	echo "${0##*/}: $*" >&2
+	exit 1
+}
+
+as_root() {
+	if ((EUID == 0)); then "$@"; else sudo "$@"; fi
+}
+
+# PostgreSQL refuses to run as root, and what root builds only root can remove.
+as_user() {
+	(
+		cd "${work:-/}" || exit
+		if ((EUID == 0)); then exec runuser -u postgres -- "$@"; else exec "$@"; fi
+	)
+}
+
+# Sets PG_CONFIG and PG_MAJOR.  Either may be given by the environment; the
+# default is the server that this release of the distribution has.  PG_MAJOR
+# is empty for a server that is not one of the distribution's packages, and
+# both are empty while apt does not know its packages yet.
+choose_server() {
+	if [[ -n ${PG_CONFIG:-} ]]; then
+		PG_MAJOR=
+		if [[ $PG_CONFIG =~ ^/usr/lib/postgresql/([0-9]+)/bin/pg_config$ ]]; then
+			PG_MAJOR=${BASH_REMATCH[1]}
+		fi
+		return
+	fi
+	if [[ -z ${PG_MAJOR:-} ]]; then
+		PG_MAJOR=$(apt-cache depends postgresql 2>/dev/null |
+			sed -n 's/^ *Depends: postgresql-\([0-9]*\)$/\1/p')
+	fi
+	PG_CONFIG=${PG_MAJOR:+/usr/lib/postgresql/$PG_MAJOR/bin/pg_config}
+}
+
+# Nothing of the caller's must reach our servers and clients: not the host, the
+# service or the port of some other server, not the language.
+clean_environment() {
+	local name
+	for name in $(compgen -v PG); do
+		[[ $name == PG_CONFIG || $name == PG_MAJOR ]] || unset "$name"
+	done
+	unset MAKEFLAGS MAKELEVEL
+	export LC_ALL=C.UTF-8
+}
+
+# Makes the run's directory, the unprivileged user's own, and sees to it that
+# it goes away, with every process in it, however the run ends.  It is short
+# and in /tmp because the path of a socket may have 107 bytes only, and because
+# the unprivileged user must be able to reach it.
+make_work() {
+	if ((EUID == 0)) && ! id postgres >/dev/null 2>&1; then
+		fail 'running as root takes a user "postgres", to run the server as; there is none'
+	fi
+	work=$(as_user mktemp -d "/tmp/snowflake-$1.XXXXXX")
+	trap remove_work EXIT
+	trap 'exit 129' HUP
+	trap 'exit 130' INT
+	trap 'exit 143' TERM
+	as_user mkdir tmp
+	export HOME=$work TMPDIR=$work/tmp
+}
+
+remove_work() {
+	trap '' HUP INT TERM
+	stop_processes
+	rm -rf "$work"
+}
+
+# What runs in or below the run's directory is ours, and nothing else is: make,
+# prove and psql were started there, and a server changes to its data directory.
+processes() {
+	find /proc/[0-9]* -maxdepth 1 -name cwd -lname "$work*" -printf '%h\n' 2>/dev/null |
+		sed 's,^/proc/,,'
+}
+
+# SIGQUIT is an immediate shutdown to a server, which takes its shared memory
+# along, and the end to the rest.
+stop_processes() {
+	local signal=QUIT i pids
+	for ((i = 0; i < 100; i++)); do
+		mapfile -t pids < <(processes)
+		((${#pids[@]})) || return 0
+		((i < 80)) || signal=KILL
+		kill -s "$signal" "${pids[@]}" 2>/dev/null || true
+		sleep 0.1
+	done
+}
+
+# Runs a command that may take long.  A trap waits for a command in the
+# foreground, but not for wait.  Job control, because without it a background
+# command ignores SIGINT, and so would all the servers and tests under it.
+run() {
+	set -m
+	"$@" &
+	set +m
+	wait $!
+}
+
+# Copies the sources, as they are now, to a directory below $work: a build in
+# the checkout would leave files of another user, or of another server version.
+copy_tree() {
+	as_user mkdir "$1"
+	tar -C "$top" --exclude-vcs --exclude-vcs-ignores -cf - . |
+		as_user tar -C "$1" -xf -
+}
+
+# "make install", as root only where that is needed.
+install_from() {
+	if [[ -w $("$PG_CONFIG" --pkglibdir) && -w $("$PG_CONFIG" --sharedir)/extension ]]; then
+		make -C "$1" install PG_CONFIG="$PG_CONFIG"
+	else
+		as_root make -C "$1" install PG_CONFIG="$PG_CONFIG"
+	fi
+}
