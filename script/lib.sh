@@ -83,15 +83,25 @@ processes() {
 		sed 's,^/proc/,,'
 }
 
-# SIGQUIT is an immediate shutdown to a server, which takes its shared memory
-# along, and the end to the rest.
+# First SIGTERM, but not to servers: those that initdb runs would leave shared
+# memory behind, and end in good order by themselves when initdb, which waits
+# for them, does.  Nor to the sh or the runuser between the two.  Then SIGQUIT,
+# which is an immediate shutdown to a server.
 stop_processes() {
-	local signal=QUIT i pids
+	local i pid pids command signal
 	for ((i = 0; i < 100; i++)); do
 		mapfile -t pids < <(processes)
 		((${#pids[@]})) || return 0
-		((i < 80)) || signal=KILL
-		kill -s "$signal" "${pids[@]}" 2>/dev/null || true
+		for pid in "${pids[@]}"; do
+			command=$(cat "/proc/$pid/comm" 2>/dev/null) || continue
+			case "$i:$command" in
+				[0-9]:postgres | [0-9]:sh | [0-9]:runuser) continue ;;
+				[0-9]:*) signal=TERM ;;
+				[1-7][0-9]:*) signal=QUIT ;;
+				*) signal=KILL ;;
+			esac
+			kill -s "$signal" "$pid" 2>/dev/null || true
+		done
 		sleep 0.1
 	done
 }
