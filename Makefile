@@ -15,11 +15,11 @@ PG_CPPFLAGS = -isystem $(shell $(PG_CONFIG) --includedir-server)
 
 # The module has to be preloaded, so installcheck starts a server of its own.
 REGRESS = generate decode
-REGRESS_OPTS = --temp-instance=tmp_check/instance --temp-config=test/regress.conf
+REGRESS_OPTS = --temp-instance=tmp_instance --temp-config=test/regress.conf
 TAP_TESTS = 1
 PROVE_TESTS = test/t/*.pl
 
-EXTRA_CLEAN = test/unit/unit test/unit/unit_tsan tmp_check
+EXTRA_CLEAN = test/unit/unit test/unit/unit_tsan tmp_check tmp_instance
 
 PG_CONFIG = pg_config
 PGXS := $(shell $(PG_CONFIG) --pgxs)

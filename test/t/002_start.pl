@@ -1,0 +1,191 @@
+# What stops the server, and what it says; where the worker ID comes from; and
+# what functions say when the library is not preloaded or the layout is not the
+# pinned one.
+#
+# Ruled out: a server that issues IDs as another worker than somebody meant.
+use strict;
+use warnings;
+
+use FindBin;
+use lib $FindBin::RealBin;
+use PostgreSQL::Test::Cluster;
+use PostgreSQL::Test::Utils;
+use Snowflake;
+use Test::More;
+
+delete $ENV{SNOWFLAKE_WORKER_ID};
+
+my $node = PostgreSQL::Test::Cluster->new('main');
+$node->init;
+my $plain = slurp_file($node->data_dir . '/postgresql.conf');
+
+# The configuration is what it was after initdb, and these lines.
+sub configure
+{
+	my (@lines) = @_;
+	open my $fh, '>', $node->data_dir . '/postgresql.conf' or die $!;
+	print $fh $plain, map { "$_\n" } "shared_preload_libraries = 'snowflake'", @lines;
+	close $fh;
+	return;
+}
+
+sub setting
+{
+	my ($column, $name) = @_;
+	return $node->safe_psql('postgres', "SELECT $column FROM pg_settings WHERE name = 'snowflake.$name'");
+}
+
+# No worker ID from anywhere.
+configure();
+start_fails($node, 'no worker ID',
+	qr/FATAL:  parameter "snowflake.worker_id" is not set/,
+	qr/DETAIL: .*allowed: 0 to 1023/,
+	qr/HINT:  Set "snowflake.worker_id" in postgresql.conf, or the environment variable "SNOWFLAKE_WORKER_ID"/);
+
+# Out of range, for the bits there are.
+configure('snowflake.worker_id = 5000');
+start_fails($node, 'worker ID 5000',
+	qr/FATAL:  invalid value for parameter "snowflake.worker_id": "5000"/,
+	qr/Allowed: 0 to 1023 with "snowflake.worker_bits" = 10/,
+	qr/HINT:  Correct "snowflake.worker_id"/);
+configure('snowflake.worker_id = 16', 'snowflake.worker_bits = 4');
+start_fails($node, 'worker ID 16 of 4 bits', qr/"snowflake.worker_id": "16"/, qr/0 to 15/);
+
+# Out of range for the setting: PostgreSQL would go on with the next source.
+foreach my $bad ('70000', '-2', 'one', '99999999999', '1e9')
+{
+	local $ENV{SNOWFLAKE_WORKER_ID} = '3';
+	configure("snowflake.worker_id = '$bad'");
+	start_fails($node, "worker ID $bad beside a good environment",
+		qr/FATAL:  invalid value for parameter "snowflake.worker_id": "\Q$bad\E"/);
+}
+foreach my $bad ('', 'x', '1024', '-1', '1.5', ' 1', '0x1', '99999999999999999999')
+{
+	local $ENV{SNOWFLAKE_WORKER_ID} = $bad;
+	configure();
+	start_fails($node, "environment '$bad'",
+		qr/FATAL:  invalid value for environment variable "SNOWFLAKE_WORKER_ID": "\Q$bad\E"/,
+		qr/Allowed: 0 to 1023/, qr/HINT:  Correct "SNOWFLAKE_WORKER_ID"/);
+}
+
+foreach my $bad ('0', '17', 'ten')
+{
+	configure('snowflake.worker_id = 1', "snowflake.worker_bits = $bad");
+	start_fails($node, "worker bits $bad",
+		qr/FATAL:  invalid value for parameter "snowflake.worker_bits": "$bad"/, qr/1 to 16/);
+}
+foreach my $bad ('', 'yesterday', '2023-02-30', '1969-12-31')
+{
+	configure('snowflake.worker_id = 1', "snowflake.epoch = '$bad'");
+	start_fails($node, "epoch '$bad'",
+		qr/FATAL:  invalid value for parameter "snowflake.epoch": "\Q$bad\E"/);
+}
+configure('snowflake.worker_id = 1', "snowflake.epoch = '2091-01-01'");
+start_fails($node, 'epoch in the future',
+	qr/FATAL:  invalid value for parameter "snowflake.epoch": "2091-01-01"/, qr/in the future/);
+foreach my $bad ('-1', '2h', '5 parsecs')
+{
+	configure('snowflake.worker_id = 1', "snowflake.max_ahead = '$bad'");
+	start_fails($node, "max_ahead $bad",
+		qr/FATAL:  invalid value for parameter "snowflake.max_ahead": "$bad"/, qr/0 to 1h/);
+}
+
+my $states = $node->pg_version >= 18 ? 'max_active_replication_origins' : 'max_replication_slots';
+configure('snowflake.worker_id = 1', "$states = 0");
+start_fails($node, 'no replication state',
+	qr/FATAL:  invalid value for parameter "$states": "0"/, qr/2 more than replication needs, on each standby/);
+
+# Where the worker ID comes from.
+{
+	local $ENV{SNOWFLAKE_WORKER_ID} = '3';
+
+	configure();
+	$node->start;
+	is(setting('setting', 'worker_id'), '3', 'the environment gives the worker ID');
+	is(setting('source', 'worker_id'), 'environment variable', 'and is its source');
+	$node->safe_psql('postgres', 'CREATE EXTENSION snowflake');
+	is($node->safe_psql('postgres', 'SELECT snowflake_worker_id(snowflake_next())'), '3', 'it is in the ID');
+	like(slurp_file($node->logfile), qr/LOG:  snowflake IDs are issued as worker 3 \(environment variable\), of 0 to 1023/, 'the log says so');
+	like(slurp_file($node->logfile), qr/4096000 IDs a second, until 2092-09-06/, 'the log says what the layout allows');
+	like(slurp_file($node->logfile), qr/two of "$states" .* each standby/, 'the log says what standbys need');
+
+	configure('snowflake.worker_id = 4');
+	$node->restart;
+	is(setting('setting', 'worker_id'), '4', 'the file wins over the environment');
+	is(setting('source', 'worker_id'), 'configuration file', 'and is its source');
+	is($node->safe_psql('postgres', 'SELECT snowflake_worker_id(snowflake_next())'), '4', 'it is in the ID');
+}
+
+# A layout that is not the pinned one: every call says so, decoding too.
+my $id = next_id($node);
+$node->safe_psql('postgres', "CREATE TABLE pinned AS SELECT $id AS id");
+foreach my $line ('snowflake.worker_bits = 9', "snowflake.epoch = '2023-01-02'")
+{
+	configure('snowflake.worker_id = 4', $line);
+	$node->restart;
+	foreach my $call ('snowflake_next()', 'snowflake_next(2)', "snowflake_decode($id)", "snowflake_timestamp($id)",
+		"snowflake_worker_id($id)", "snowflake_sequence($id)", 'snowflake_forget_mark()')
+	{
+		my ($status, $out, $err) = $node->psql('postgres', "\\set VERBOSITY verbose\nSELECT $call");
+
+		isnt($status, 0, "$line: $call fails");
+		like($err, qr/ERROR:  55000: the configured snowflake layout is not the one of this cluster's IDs/, "$line: $call says why");
+		like($err, qr/Pinned when the first ID was issued: epoch 2023-01-01 00:00:00\+00, 10 worker bits/, "$line: $call says what is pinned");
+		like($err, qr/HINT:  Set "snowflake.epoch" and "snowflake.worker_bits"/, "$line: $call says how to go back");
+	}
+}
+configure('snowflake.worker_id = 4');
+$node->restart;
+cmp_ok(next_id($node), '>', $id, 'back again, IDs go on');
+
+# Not preloaded: objects can be made, calls say what to do.
+configure();
+$node->adjust_conf('postgresql.conf', 'shared_preload_libraries', "''");
+$node->restart;
+$node->safe_psql('postgres', q{
+	CREATE DATABASE other;
+	CREATE TABLE unloaded (id bigint DEFAULT snowflake_next() PRIMARY KEY)});
+$node->safe_psql('other', 'CREATE EXTENSION snowflake');
+foreach my $call ('snowflake_next()', 'snowflake_next(1)', 'snowflake_decode(1)', 'snowflake_forget_mark()')
+{
+	my ($status, $out, $err) = $node->psql('other', "\\set VERBOSITY verbose\nSELECT $call");
+
+	isnt($status, 0, "not preloaded: $call fails");
+	like($err, qr/ERROR:  55000: snowflake must be loaded via "shared_preload_libraries"/, "not preloaded: $call says why");
+	like($err, qr/HINT:  Add snowflake to "shared_preload_libraries"/, "not preloaded: $call says what to do");
+}
+$node->command_ok([ 'pg_dump', '-f', $node->data_dir . '/dump.sql', 'postgres' ], 'not preloaded: a dump works');
+
+# No worker process left for the keeper.
+configure('snowflake.worker_id = 4', 'max_worker_processes = 0');
+$node->restart;
+{
+	my ($status, $out, $err) = $node->psql('postgres', "\\set VERBOSITY verbose\nSELECT snowflake_next()");
+
+	isnt($status, 0, 'no keeper: the call fails');
+	like($err, qr/ERROR:  55000: could not get a window for snowflake IDs in time/, 'no keeper: says so');
+	like($err, qr/"snowflake keeper" is not running/, 'no keeper: says that there is none');
+	like($err, qr/HINT: .*"max_worker_processes"/, 'no keeper: says what to look at');
+}
+
+# No replication state left for the mark.  The pin takes the only one.
+configure('snowflake.worker_id = 4', "$states = 2");
+$node->restart;
+cmp_ok(next_id($node), '>', $id, 'two replication states are enough');
+$node->stop;
+
+my $fresh = new_node('fresh', conf => "$states = 1");
+{
+	my ($status, $out, $err) = $fresh->psql('postgres', "\\set VERBOSITY verbose\nSELECT snowflake_next()");
+
+	isnt($status, 0, 'one replication state: the call fails');
+	like($err, qr/ERROR:  55000: could not get a window for snowflake IDs in time/, 'one replication state: says so');
+	like($err, qr/could not find free replication state/, 'one replication state: says why');
+	like($err, qr/HINT: .*$states/, 'one replication state: says what to raise');
+}
+$fresh->append_conf('postgresql.conf', "$states = 2");
+$fresh->restart;
+ok(next_id($fresh), 'with two it works');
+$fresh->stop;
+
+done_testing();

@@ -1,0 +1,69 @@
+# Crashes under load: kill -9 of a backend, of the keeper and of the postmaster,
+# and immediate stops.  After each the shared memory is made anew.  A burst before
+# each takes the IDs some seconds ahead of the clock, so that the clock alone
+# would not do.
+#
+# Ruled out: a generator that starts from the clock alone, or from state that
+# was not durable when IDs went out, and gives one of them again.
+use strict;
+use warnings;
+
+use FindBin;
+use lib $FindBin::RealBin;
+use PostgreSQL::Test::Cluster;
+use PostgreSQL::Test::Utils;
+use Snowflake;
+use Test::More;
+
+my $node = new_node('main', conf => 'restart_after_crash = on');
+
+sub keeper_pid
+{
+	my $postmaster = (split /\n/, slurp_file($node->data_dir . '/postmaster.pid'))[0];
+	foreach (split /\n/, `ps -o pid=,args= --ppid $postmaster`)
+	{
+		return $1 if /^\s*(\d+)\s.*snowflake keeper/;
+	}
+	return;
+}
+
+my %faults = (
+	'a backend' => sub {
+		kill 'KILL', taker_pid($node, $_[0]);
+	},
+	'the keeper' => sub {
+		kill 'KILL', keeper_pid();
+	},
+	'the postmaster' => sub {
+		$node->kill9;
+	},
+	'everything, by an immediate stop,' => sub {
+		$node->stop('immediate');
+	});
+
+my @incarnations;
+foreach my $fault ((sort keys %faults) x 2)
+{
+	my $burst  = burst($node);
+	my @takers = map { start_taker($node) } 1 .. 3;
+
+	wait_for_ids($_, 200_000) foreach @takers;
+	$faults{$fault}->($takers[0]);
+	$_->{run}->finish foreach @takers;
+	isnt($_->{errors}, '', "killed $fault: the session ends") foreach @takers;
+
+	if ($fault =~ /postmaster|everything/)
+	{
+		start_again($node);
+	}
+	else
+	{
+		ok($node->poll_query_until('postgres', 'SELECT true'), 'it restarts by itself');
+	}
+	push @incarnations, [ $burst, map { $_->{file} } @takers ];
+}
+push @incarnations, [ take_ids($node, 1000) ];
+check_ids('crashes', @incarnations);
+
+$node->stop;
+done_testing();

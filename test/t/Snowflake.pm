@@ -1,0 +1,234 @@
+# Snowflake.pm
+#		What the TAP tests share: a server with the extension, sessions that take
+#		IDs until they are stopped and keep each one they got, and the check that
+#		none came twice.
+package Snowflake;
+
+use strict;
+use warnings;
+
+use Exporter 'import';
+use IPC::Run;
+use PostgreSQL::Test::Cluster;
+use PostgreSQL::Test::Utils;
+use Test::More;
+
+our @EXPORT = qw(new_node next_id start_taker taker_pid stop_taker wait_for_ids
+  take_ids burst check_ids last_line log_since start_again start_fails poll_until);
+
+# A server that has the extension in the database postgres.
+# Options: worker_id, conf (lines of postgresql.conf), start => 0,
+# init => [ options of init() ].
+sub new_node
+{
+	my ($name, %options) = @_;
+	my $node = PostgreSQL::Test::Cluster->new($name);
+
+	$node->init(@{ $options{init} // [] });
+	$node->append_conf('postgresql.conf', "shared_preload_libraries = 'snowflake'");
+	$node->append_conf('postgresql.conf',
+		'snowflake.worker_id = ' . ($options{worker_id} // 1));
+	$node->append_conf('postgresql.conf', 'log_statement = none');
+	$node->append_conf('postgresql.conf', $options{conf}) if $options{conf};
+	return $node if defined $options{start} && !$options{start};
+	$node->start;
+	$node->safe_psql('postgres', 'CREATE EXTENSION snowflake');
+	return $node;
+}
+
+sub next_id
+{
+	my ($node, $database) = @_;
+	return $node->safe_psql($database // 'postgres', 'SELECT snowflake_next()');
+}
+
+# n calls.  (A function in FROM would be materialised first.)
+sub take_sql
+{
+	my ($n) = @_;
+	return "SELECT snowflake_next() FROM (SELECT generate_series(1, $n)) AS calls";
+}
+
+# Starts a session that takes IDs, each by a call of its own, until it is
+# stopped or the server goes away.  COPY, because it streams.  They stand in its file in the order of the
+# calls.
+my $takers = 0;
+
+sub start_taker
+{
+	my ($node, %options) = @_;
+	my $sql = $options{sql} // take_sql(1_000_000_000);
+	my $taker = {
+		name   => 'taker' . ++$takers,
+		file   => PostgreSQL::Test::Utils::tempdir() . "/taker$takers",
+		errors => '',
+	};
+	my $connstr = $node->connstr($options{database} // 'postgres') . " application_name=$taker->{name}";
+
+	$taker->{run} = IPC::Run::start(
+		[
+			'psql', '-XqAt', '-v', 'ON_ERROR_STOP=1',
+			'-d', $connstr, '-c', "COPY ($sql) TO STDOUT"
+		],
+		'<', \undef, '>', $taker->{file}, '2>', \$taker->{errors});
+	return $taker;
+}
+
+# The process that serves it.
+sub taker_pid
+{
+	my ($node, $taker) = @_;
+	return $node->safe_psql('postgres',
+		"SELECT pid FROM pg_stat_activity WHERE application_name = '$taker->{name}'");
+}
+
+sub stop_taker
+{
+	my ($taker) = @_;
+
+	# psql cancels the query.
+	$taker->{run}->signal('INT');
+	$taker->{run}->finish;
+	return;
+}
+
+# Waits until the session has written at least so many bytes of IDs.
+sub wait_for_ids
+{
+	my ($taker, $bytes) = @_;
+	ok(poll_until(sub { -s $taker->{file} && -s $taker->{file} > $bytes }),
+		'a session takes IDs');
+	return;
+}
+
+# Takes n IDs, by a call each, in one session; returns a file with them.
+sub take_ids
+{
+	my ($node, $n) = @_;
+	my $taker = start_taker($node, sql => take_sql($n));
+
+	$taker->{run}->finish;
+	is($taker->{errors}, '', "took $n IDs");
+	return $taker->{file};
+}
+
+# Takes so many IDs as fast as it can that they run some seconds ahead of the
+# clock; returns a file with the last one.
+sub burst
+{
+	my ($node) = @_;
+	my $file = PostgreSQL::Test::Utils::tempdir() . '/burst' . ++$takers;
+
+	append_to_file($file, $node->safe_psql('postgres',
+		'SELECT max(id) FROM (SELECT snowflake_next(16000000) AS id) AS ids') . "\n");
+	return $file;
+}
+
+# The last whole line of a file: a session may have died while it wrote.
+sub last_line
+{
+	my ($file) = @_;
+	my $last;
+
+	open my $fh, '<', $file or die "$file: $!";
+	while (<$fh>)
+	{
+		$last = $1 if /^(\d+)\n/;
+	}
+	close $fh;
+	return $last;
+}
+
+# Each argument is a list of files, one a session, that were written after those
+# of the argument before: no ID may stand in two places, each file has to
+# increase, and each argument's have to be above those of the one before.
+# Returns how many IDs there were.
+sub check_ids
+{
+	my ($name, @incarnations) = @_;
+	my $count    = 0;
+	my $unsorted = 0;
+	my $early    = 0;
+	my $ceiling  = -1;
+	my @all;
+
+	foreach my $files (@incarnations)
+	{
+		my $highest = $ceiling;
+
+		foreach my $file (@$files)
+		{
+			my $previous = -1;
+
+			open my $fh, '<', $file or die "$file: $!";
+			while (<$fh>)
+			{
+				next unless /^(\d+)\n/;
+				$unsorted++ if $1 <= $previous;
+				$early++    if $1 <= $ceiling;
+				$previous = $1;
+				$count++;
+			}
+			close $fh;
+			$highest = $previous if $previous > $highest;
+			push @all, $file;
+		}
+		$ceiling = $highest;
+	}
+
+	my $twice = `cat @all | grep -xE '[0-9]+' | sort | uniq -d | head -3`;
+
+	is($twice,    '', "$name: no ID twice among $count");
+	is($unsorted, 0,  "$name: each session's IDs increase");
+	is($early,    0,  "$name: IDs increase from one incarnation to the next");
+	cmp_ok($count, '>', 0, "$name: there were IDs");
+	return $count;
+}
+
+sub log_since
+{
+	my ($node, $offset) = @_;
+	return substr(slurp_file($node->logfile), $offset // 0);
+}
+
+# Polls, for as long as a test may take.
+sub poll_until
+{
+	my ($condition) = @_;
+
+	for (1 .. 10 * $PostgreSQL::Test::Utils::timeout_default)
+	{
+		return 1 if $condition->();
+		select undef, undef, undef, 0.1;
+	}
+	return 0;
+}
+
+# Starts a server whose postmaster was killed: its children have to notice first.
+sub start_again
+{
+	my ($node) = @_;
+
+	ok( poll_until(
+			sub {
+				return 1 if $node->start(fail_ok => 1);
+				$node->{_pid} = undef;    # from the pid file that was left
+				return 0;
+			}),
+		'start again');
+	return;
+}
+
+# The server does not start, and says why in these words.
+sub start_fails
+{
+	my ($node, $name, @patterns) = @_;
+	my $offset = -s $node->logfile || 0;
+
+	ok(!$node->start(fail_ok => 1), "$name: the server does not start");
+	my $log = log_since($node, $offset);
+	like($log, $_, "$name: says so") foreach @patterns;
+	return;
+}
+
+1;
