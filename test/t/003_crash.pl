@@ -1,7 +1,7 @@
 # Crashes under load: kill -9 of a backend, of the keeper and of the postmaster,
 # and immediate stops.  After each the shared memory is made anew.  A burst before
-# each takes the IDs some seconds ahead of the clock, so that the clock alone
-# would not do.
+# each takes the IDs a minute ahead of the clock, so that the clock alone would
+# not do.
 #
 # Ruled out: a generator that starts from the clock alone, or from state that
 # was not durable when IDs went out, and gives one of them again.
@@ -15,7 +15,10 @@ use PostgreSQL::Test::Utils;
 use Snowflake;
 use Test::More;
 
-my $node = new_node('main', conf => 'restart_after_crash = on');
+my $node = new_node('main', conf => q{
+	restart_after_crash = on
+	snowflake.worker_bits = 16
+	snowflake.max_ahead = 1h});
 
 sub keeper_pid
 {
