@@ -19,7 +19,9 @@ REGRESS_OPTS = --temp-instance=tmp_instance --temp-config=test/regress.conf
 TAP_TESTS = 1
 PROVE_TESTS = test/t/*.pl
 
-EXTRA_CLEAN = test/unit/unit test/unit/unit_tsan tmp_check tmp_instance
+FUZZERS = $(patsubst %.cpp,%,$(wildcard test/fuzz/*.cpp))
+
+EXTRA_CLEAN = test/unit/unit test/unit/unit_tsan $(FUZZERS) tmp_check tmp_instance
 
 PG_CONFIG = pg_config
 PGXS := $(shell $(PG_CONFIG) --pgxs)
@@ -45,7 +47,19 @@ unit: test/unit/unit test/unit/unit_tsan
 	test/unit/unit
 	test/unit/unit_tsan --gtest_filter='*Threads*'
 
+# Any bytes into what reads text, each for so long.
+FUZZ_SECONDS = 60
+
+$(FUZZERS): %: %.cpp $(HEADERS_ALL)
+	$(CLANG) -std=c++20 -O1 -g -Wall -Wextra -Isrc $(WARNINGS) -fsanitize=fuzzer,address,undefined -fno-sanitize-recover=all -o $@ $<
+
+fuzz: $(FUZZERS)
+	set -e; for fuzzer in $(FUZZERS); do \
+		$$fuzzer -max_total_time=$(FUZZ_SECONDS) -max_len=64 -artifact_prefix=$$fuzzer-; \
+	done
+	@echo fuzz ok
+
 exports: $(shlib)
 	test/exports $(shlib)
 
-.PHONY: unit exports
+.PHONY: unit fuzz exports
