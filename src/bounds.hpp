@@ -1,0 +1,55 @@
+/*
+ * bounds.hpp
+ *		The smallest and the greatest ID of a time: what turns a condition on the
+ *		time into one on the key.
+ *
+ * A time is exact to the microsecond, an ID to the millisecond.  For every time
+ * t and every ID that is not negative,
+ *
+ *		time of the ID >= t   exactly if   ID >= min_id(t)
+ *		time of the ID <= t   exactly if   ID <= max_id(t)
+ */
+#pragma once
+
+#include <algorithm>
+#include <cstdint>
+#include <limits>
+#include <optional>
+
+#include "layout.hpp"
+
+namespace snowflake
+{
+
+/* Any time there is; those at both ends of the 64 bits stand for infinity, too. */
+struct UnixTime
+{
+	int64_t		ms;				/* rounded down */
+	int			us;				/* what is left of it, 0 to 999 */
+};
+
+/* 0 from the epoch down; nothing if there is no ID as late as that. */
+constexpr std::optional<int64_t>
+min_id(const Layout &layout, UnixTime time) noexcept
+{
+	const int64_t ms = layout.since_epoch(time.ms) + (time.us > 0);
+
+	if (ms >= kEndOfTime)
+		return {};
+	return std::max<int64_t>(ms, 0) << kLowBits;
+}
+
+/* The greatest ID there is from the last millisecond up; nothing before the epoch. */
+constexpr std::optional<int64_t>
+max_id(const Layout &layout, UnixTime time) noexcept
+{
+	const int64_t ms = layout.since_epoch(time.ms);
+
+	if (ms < 0)
+		return {};
+	if (ms >= kEndOfTime - 1)
+		return std::numeric_limits<int64_t>::max();
+	return ((ms + 1) << kLowBits) - 1;
+}
+
+} // namespace snowflake
