@@ -14,7 +14,10 @@ PG_CXXFLAGS = -std=c++20 -fno-exceptions -fno-rtti -fvisibility=hidden -Wno-regi
 PG_CPPFLAGS = -isystem $(shell $(PG_CONFIG) --includedir-server)
 
 # The module has to be preloaded, so installcheck starts a server of its own.
-REGRESS = generate decode
+REGRESS = \
+	generate \
+	decode \
+	encode
 REGRESS_OPTS = --temp-instance=tmp_instance --temp-config=test/regress.conf
 TAP_TESTS = 1
 PROVE_TESTS = test/t/*.pl

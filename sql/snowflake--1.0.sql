@@ -43,3 +43,26 @@ CREATE FUNCTION snowflake_sequence(id bigint) RETURNS integer
 AS 'MODULE_PATHNAME', 'snowflake_sequence'
 LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE;
 COMMENT ON FUNCTION snowflake_sequence(bigint) IS 'sequence within the millisecond of a snowflake ID';
+
+-- From times to IDs
+
+CREATE FUNCTION snowflake_encode(created_at timestamptz, worker_id integer, sequence integer) RETURNS bigint
+AS 'MODULE_PATHNAME', 'snowflake_encode'
+LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE;
+COMMENT ON FUNCTION snowflake_encode(timestamptz, integer, integer) IS 'the snowflake ID of a time, worker ID and sequence';
+
+CREATE FUNCTION snowflake_min_id(since timestamptz) RETURNS bigint
+AS 'MODULE_PATHNAME', 'snowflake_min_id'
+LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE;
+COMMENT ON FUNCTION snowflake_min_id(timestamptz) IS 'the smallest snowflake ID of this time or a later one';
+
+CREATE FUNCTION snowflake_max_id(until timestamptz) RETURNS bigint
+AS 'MODULE_PATHNAME', 'snowflake_max_id'
+LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE;
+COMMENT ON FUNCTION snowflake_max_id(timestamptz) IS 'the greatest snowflake ID of this time or an earlier one';
+
+-- Not strict, or the planner would not inline it.
+CREATE FUNCTION snowflake_between(id bigint, since timestamptz, until timestamptz) RETURNS boolean
+LANGUAGE SQL IMMUTABLE PARALLEL SAFE
+RETURN id >= snowflake_min_id(since) AND id < snowflake_min_id(until);
+COMMENT ON FUNCTION snowflake_between(bigint, timestamptz, timestamptz) IS 'is the time of a snowflake ID at or after the first and before the second?';

@@ -6,6 +6,7 @@
 
 #include <cstdint>
 
+#include "bounds.hpp"
 #include "compat.h"
 
 extern "C"
@@ -26,6 +27,23 @@ constexpr TimestampTz
 to_timestamptz(int64_t unix_ms) noexcept
 {
 	return (unix_ms - kPostgresEpochMs) * 1000;
+}
+
+/* unix_us: in a timestamptz's range. */
+constexpr TimestampTz
+unix_us_to_timestamptz(int64_t unix_us) noexcept
+{
+	return unix_us - kPostgresEpochMs * 1000;
+}
+
+/* Any timestamptz; infinity turns into the ends of time. */
+constexpr UnixTime
+to_unix_time(TimestampTz time) noexcept
+{
+	const int64_t ms = time / 1000 + kPostgresEpochMs;
+	const int	us = static_cast<int>(time % 1000);
+
+	return us < 0 ? UnixTime{ms - 1, us + 1000} : UnixTime{ms, us};
 }
 
 /* For messages; palloc'd. */
