@@ -17,7 +17,8 @@ PG_CPPFLAGS = -isystem $(shell $(PG_CONFIG) --includedir-server)
 REGRESS = \
 	generate \
 	decode \
-	encode
+	encode \
+	text
 REGRESS_OPTS = --temp-instance=tmp_instance --temp-config=test/regress.conf
 TAP_TESTS = 1
 PROVE_TESTS = test/t/*.pl

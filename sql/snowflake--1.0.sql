@@ -66,3 +66,15 @@ CREATE FUNCTION snowflake_between(id bigint, since timestamptz, until timestampt
 LANGUAGE SQL IMMUTABLE PARALLEL SAFE
 RETURN id >= snowflake_min_id(since) AND id < snowflake_min_id(until);
 COMMENT ON FUNCTION snowflake_between(bigint, timestamptz, timestamptz) IS 'is the time of a snowflake ID at or after the first and before the second?';
+
+-- As text
+
+CREATE FUNCTION snowflake_to_text(id bigint, encoding text DEFAULT 'base32') RETURNS text
+AS 'MODULE_PATHNAME', 'snowflake_to_text'
+LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE;
+COMMENT ON FUNCTION snowflake_to_text(bigint, text) IS 'a snowflake ID as text that sorts as the number does: base32 or base58';
+
+CREATE FUNCTION snowflake_from_text(value text, encoding text DEFAULT 'base32') RETURNS bigint
+AS 'MODULE_PATHNAME', 'snowflake_from_text'
+LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE;
+COMMENT ON FUNCTION snowflake_from_text(text, text) IS 'the snowflake ID that a text of snowflake_to_text() stands for';

@@ -10,10 +10,11 @@
 extern "C"
 {
 #include "access/htup_details.h"
-#include "funcapi.h"
 }
 
+#include "arguments.hpp"
 #include "pin.hpp"
+#include "result.hpp"
 #include "settings.hpp"
 #include "timestamps.hpp"
 
@@ -33,11 +34,7 @@ decompose_argument(FunctionCallInfo fcinfo)
 	const int64_t id = PG_GETARG_INT64(0);
 
 	require_layout();
-	if (id < 0) [[unlikely]]
-		ereport(ERROR, (errcode(ERRCODE_NUMERIC_VALUE_OUT_OF_RANGE),
-						errmsg("%lld is not a snowflake ID", (long long) id),
-						errdetail("Snowflake IDs are not negative.")));
-	return layout.decompose(id);
+	return layout.decompose(checked_id(id));
 }
 
 static inline Datum
@@ -50,23 +47,11 @@ Datum
 snowflake_decode(PG_FUNCTION_ARGS)
 {
 	const Fields fields = decompose_argument(fcinfo);
-	TupleDesc	tupdesc = static_cast<TupleDesc>(fcinfo->flinfo->fn_extra);
-
-	if (!tupdesc)
-	{
-		MemoryContext old = MemoryContextSwitchTo(fcinfo->flinfo->fn_mcxt);
-
-		if (get_call_result_type(fcinfo, nullptr, &tupdesc) != TYPEFUNC_COMPOSITE)
-			elog(ERROR, "return type must be a row type");
-		fcinfo->flinfo->fn_extra = BlessTupleDesc(tupdesc);
-		MemoryContextSwitchTo(old);
-	}
-
 	Datum		values[] = {timestamp_datum(fields), Int32GetDatum(fields.worker),
 							Int32GetDatum(fields.sequence)};
 	bool		nulls[lengthof(values)] = {};
 
-	PG_RETURN_DATUM(HeapTupleGetDatum(heap_form_tuple(tupdesc, values, nulls)));
+	PG_RETURN_DATUM(HeapTupleGetDatum(heap_form_tuple(result_descriptor(fcinfo), values, nulls)));
 }
 
 Datum

@@ -1,0 +1,64 @@
+/*
+ * arguments.hpp
+ *		What SQL functions check of their arguments alike.
+ */
+#pragma once
+
+#include <string_view>
+
+#include "compat.h"
+
+extern "C"
+{
+#include "lib/stringinfo.h"
+}
+
+namespace snowflake
+{
+
+[[noreturn, gnu::cold]] inline void
+raise_not_an_id(int64_t id)
+{
+	ereport(ERROR, (errcode(ERRCODE_NUMERIC_VALUE_OUT_OF_RANGE),
+					errmsg("%lld is not a snowflake ID", (long long) id),
+					errdetail("Snowflake IDs are not negative.")));
+	pg_unreachable();
+}
+
+inline int64_t
+checked_id(int64_t id)
+{
+	if (id < 0) [[unlikely]]
+		raise_not_an_id(id);
+	return id;
+}
+
+/* The bytes of a text argument, which live as long as it does. */
+inline std::string_view
+view_of(text *argument)
+{
+	return {VARDATA_ANY(argument), static_cast<size_t>(VARSIZE_ANY_EXHDR(argument))};
+}
+
+/* what: as in "unknown … "; known: objects that have a name. */
+template <typename Table>
+[[noreturn, gnu::cold]] void
+raise_unknown(const char *what, std::string_view name, const Table &known)
+{
+	StringInfoData names;
+
+	initStringInfo(&names);
+	for (const auto &entry : known)
+	{
+		const std::string_view entry_name = entry.name;
+
+		appendStringInfo(&names, "%s\"%.*s\"", names.len > 0 ? ", " : "",
+						 static_cast<int>(entry_name.size()), entry_name.data());
+	}
+	ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+					errmsg("unknown %s: \"%.*s\"", what, static_cast<int>(name.size()), name.data()),
+					errdetail("Known are %s.", names.data)));
+	pg_unreachable();
+}
+
+} // namespace snowflake

@@ -1,0 +1,39 @@
+/*
+ * result.hpp
+ *		The row type that a function returns, looked up once a query.
+ */
+#pragma once
+
+#include "compat.h"
+
+extern "C"
+{
+#include "funcapi.h"
+}
+
+namespace snowflake
+{
+
+[[gnu::cold, gnu::noinline]] inline TupleDesc
+look_up_result_descriptor(FunctionCallInfo fcinfo)
+{
+	MemoryContext old = MemoryContextSwitchTo(fcinfo->flinfo->fn_mcxt);
+	TupleDesc	descriptor;
+
+	if (get_call_result_type(fcinfo, nullptr, &descriptor) != TYPEFUNC_COMPOSITE)
+		elog(ERROR, "return type must be a row type");
+	fcinfo->flinfo->fn_extra = BlessTupleDesc(descriptor);
+	MemoryContextSwitchTo(old);
+	return static_cast<TupleDesc>(fcinfo->flinfo->fn_extra);
+}
+
+/* Takes fn_extra. */
+inline TupleDesc
+result_descriptor(FunctionCallInfo fcinfo)
+{
+	if (!fcinfo->flinfo->fn_extra) [[unlikely]]
+		return look_up_result_descriptor(fcinfo);
+	return static_cast<TupleDesc>(fcinfo->flinfo->fn_extra);
+}
+
+} // namespace snowflake
