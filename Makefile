@@ -18,6 +18,7 @@ REGRESS = \
 	generate \
 	decode \
 	encode \
+	published \
 	text
 REGRESS_OPTS = --temp-instance=tmp_instance --temp-config=test/regress.conf
 TAP_TESTS = 1

@@ -78,3 +78,22 @@ CREATE FUNCTION snowflake_from_text(value text, encoding text DEFAULT 'base32') 
 AS 'MODULE_PATHNAME', 'snowflake_from_text'
 LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE;
 COMMENT ON FUNCTION snowflake_from_text(text, text) IS 'the snowflake ID that a text of snowflake_to_text() stands for';
+
+-- IDs of other systems
+
+CREATE FUNCTION snowflake_decode(id bigint, layout text,
+	OUT created_at timestamptz, OUT worker_id integer, OUT sequence integer)
+AS 'MODULE_PATHNAME', 'snowflake_decode_as'
+LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE;
+COMMENT ON FUNCTION snowflake_decode(bigint, text) IS 'time, worker ID and sequence of an ID of a published layout';
+
+CREATE FUNCTION snowflake_layout(OUT layout text, OUT epoch timestamptz, OUT unit interval,
+	OUT time_bits integer, OUT worker_bits integer, OUT sequence_bits integer, OUT time_exhausted_at timestamptz)
+RETURNS SETOF record
+AS 'MODULE_PATHNAME', 'snowflake_layout'
+LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE ROWS 8;
+COMMENT ON FUNCTION snowflake_layout() IS 'the published layouts that snowflake_decode() knows';
+
+CREATE VIEW snowflake_layout AS SELECT * FROM snowflake_layout();
+COMMENT ON VIEW snowflake_layout IS 'the published layouts that snowflake_decode() knows';
+GRANT SELECT ON snowflake_layout TO PUBLIC;
