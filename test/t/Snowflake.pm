@@ -14,7 +14,8 @@ use PostgreSQL::Test::Utils;
 use Test::More;
 
 our @EXPORT = qw(new_node next_id start_taker taker_pid stop_taker wait_for_ids
-  take_ids burst check_ids last_line log_since start_again start_fails poll_until);
+  take_ids burst check_ids last_line log_since start_again start_fails poll_until
+  new_standby mark_ms call_fails wait_until_held);
 
 # A server that has the extension in the database postgres.
 # Options: worker_id, conf (lines of postgresql.conf), start => 0,
@@ -229,6 +230,53 @@ sub start_fails
 	ok(!$node->start(fail_ok => 1), "$name: the server does not start");
 	my $log = log_since($node, $offset);
 	like($log, $_, "$name: says so") foreach @patterns;
+	return;
+}
+
+# A standby of a server that was made with init => [ allows_streaming => 1 ], by
+# a backup of its own.  Options: conf (lines of postgresql.conf), start => 0.
+sub new_standby
+{
+	my ($primary, $name, %options) = @_;
+	my $standby = PostgreSQL::Test::Cluster->new($name);
+
+	$primary->backup("for_$name");
+	$standby->init_from_backup($primary, "for_$name", has_streaming => 1);
+	$standby->append_conf('postgresql.conf', $options{conf}) if $options{conf};
+	$standby->start unless defined $options{start} && !$options{start};
+	return $standby;
+}
+
+# The mark that a server has, as the milliseconds of an ID (its upper 41 bits);
+# for servers with the default epoch.
+sub mark_ms
+{
+	my ($node) = @_;
+	return $node->safe_psql('postgres', q{
+		SELECT remote_lsn - '0/0' - extract(epoch FROM timestamptz '2023-01-01 00:00:00+00') * 1000
+		  FROM pg_replication_origin_status WHERE local_id = 65001}) + 0;
+}
+
+# A call fails, with this SQLSTATE and in these words.
+sub call_fails
+{
+	my ($node, $name, $sql, $sqlstate, @patterns) = @_;
+	my ($status, $out, $err) = $node->psql('postgres', "\\set VERBOSITY verbose\n$sql");
+
+	isnt($status, 0, "$name: fails");
+	like($err, qr/ERROR:  $sqlstate:/, "$name: SQLSTATE");
+	like($err, $_, "$name: says so") foreach @patterns;
+	return;
+}
+
+# Waits until that session waits for the keeper (or something else of ours).
+sub wait_until_held
+{
+	my ($node, $taker) = @_;
+	ok( $node->poll_query_until('postgres', qq{
+		SELECT EXISTS (SELECT FROM pg_stat_activity
+						WHERE application_name = '$taker->{name}' AND wait_event_type = 'Extension')}),
+		'a call waits');
 	return;
 }
 

@@ -1,0 +1,138 @@
+# A synchronous standby that is absent holds the keeper exactly between the flush
+# of the mark and the window that depends on it.
+#
+# Ruled out: a window that is published before the mark is durable, here or on
+# the standby, so that the server that takes over gives out an ID that somebody
+# has already; a keeper that hangs on the absent standby, at a shutdown or when
+# the standby is not asked for any more.
+use strict;
+use warnings;
+
+use FindBin;
+use lib $FindBin::RealBin;
+use PostgreSQL::Test::Cluster;
+use PostgreSQL::Test::Utils;
+use Snowflake;
+use Test::More;
+
+my $primary = new_node('primary', init => [ allows_streaming => 1 ], conf => q{
+	snowflake.worker_bits = 16
+	snowflake.max_ahead = 10min});
+my $standby = new_standby($primary, 'standby');
+my @incarnations;
+
+sub require_standby
+{
+	my ($names) = @_;
+	$primary->append_conf('postgresql.conf', "synchronous_standby_names = '$names'");
+	$primary->reload;
+	return;
+}
+
+sub wait_for_standby
+{
+	ok( $primary->poll_query_until('postgres', q{
+		SELECT EXISTS (SELECT FROM pg_stat_replication WHERE sync_state = 'sync' AND state = 'streaming')}),
+		'the standby is synchronous');
+	return;
+}
+
+# A session that takes IDs until the window is used up, and then waits.
+sub use_up_window
+{
+	my $taker = start_taker($primary, sql => 'SELECT snowflake_next(1000000000)');
+	wait_until_held($primary, $taker);
+	return $taker;
+}
+
+# It has got more IDs since, and is stopped.
+sub goes_on
+{
+	my ($taker, $size, $name) = @_;
+	ok(poll_until(sub { -s $taker->{file} > $size + 100_000 }), "$name: IDs go on");
+	stop_taker($taker);
+	push @incarnations, [ $taker->{file} ];
+	return;
+}
+
+require_standby('standby');
+wait_for_standby();
+push @incarnations, [ take_ids($primary, 1000) ], [ burst($primary) ];
+
+# Nothing is issued past the mark that the standby has flushed.
+$standby->stop;
+{
+	my $taker = use_up_window();
+
+	call_fails($primary, 'standby absent', 'SELECT snowflake_next()', '55000',
+		qr/could not get a window for snowflake IDs in time/,
+		qr/The background worker "snowflake keeper" is waiting until a synchronous standby has flushed the mark/);
+	$taker->{run}->finish;
+	like($taker->{errors}, qr/could not get a window for snowflake IDs in time/, 'standby absent: a batch ends');
+	push @incarnations, [ $taker->{file} ];
+}
+my $newest = last_line($incarnations[-1][0]);
+cmp_ok(mark_ms($primary), '>', $newest >> 22, 'the primary has flushed a mark beyond');
+
+# Nor does a restart get past it.
+$primary->restart('fast');
+{
+	my $taker = start_taker($primary, sql => 'SELECT snowflake_next()');
+
+	wait_until_held($primary, $taker);
+	ok($primary->stop('fast', fail_ok => 1), 'a fast shutdown works while a call and the keeper wait');
+	$taker->{run}->finish;
+	is(-s $taker->{file}, 0, 'the call has got nothing');
+	like($taker->{errors}, qr/terminating connection due to administrator command/, 'the call was ended by the shutdown');
+}
+$standby->start;
+cmp_ok(mark_ms($standby), '>', $newest >> 22, 'all IDs are below the mark that the standby has');
+
+# When it is back, they go on.
+$primary->start;
+wait_for_standby();
+push @incarnations, [ take_ids($primary, 1000) ];
+$standby->stop;
+{
+	my $taker = use_up_window();
+	my $size  = -s $taker->{file};
+
+	$standby->start;
+	goes_on($taker, $size, 'the standby is back');
+}
+
+# When it is not asked for any more, too.
+$standby->stop;
+{
+	my $taker = use_up_window();
+	my $size  = -s $taker->{file};
+
+	require_standby('');
+	goes_on($taker, $size, 'no standby is asked for');
+}
+
+# Failover: whatever was returned is below the mark that the standby has, though
+# it grants no lead to start from.
+$standby->append_conf('postgresql.conf', 'snowflake.max_ahead = 0');
+$standby->start;
+require_standby('standby');
+wait_for_standby();
+push @incarnations, [ burst($primary) ];
+$newest = last_line($incarnations[-1][0]);
+$primary->stop('immediate');
+cmp_ok(mark_ms($standby), '>', $newest >> 22, 'all IDs are below the mark at the failover');
+$standby->promote;
+call_fails($standby, 'promoted', 'SELECT snowflake_next()', '58000',
+	qr/the system clock is too far behind the newest snowflake ID/);
+$standby->append_conf('postgresql.conf', q{
+	snowflake.max_ahead = 1h
+	synchronous_standby_names = ''});
+$standby->reload;
+ok($standby->poll_query_until('postgres', q{SELECT setting = '3600000' FROM pg_settings WHERE name = 'snowflake.max_ahead'}),
+	'max_ahead is raised');
+push @incarnations, [ take_ids($standby, 1000) ];
+
+check_ids('synchronous standby', @incarnations);
+
+$standby->stop;
+done_testing();
