@@ -12,7 +12,13 @@ fail() {
 }
 
 as_root() {
-	if ((EUID == 0)); then "$@"; else sudo "$@"; fi
+	if ((EUID == 0)); then
+		"$@"
+	elif command -v sudo >/dev/null; then
+		sudo "$@"
+	else
+		fail "neither root nor sudo, and this takes one of them: $*"
+	fi
 }
 
 # PostgreSQL refuses to run as root, and what root builds only root can remove.
@@ -108,7 +114,8 @@ stop_processes() {
 
 # Runs a command that may take long.  A trap waits for a command in the
 # foreground, but not for wait.  Job control, because without it a background
-# command ignores SIGINT, and so would all the servers and tests under it.
+# command ignores SIGINT, and so would all the servers and tests under it.  Not
+# for as_root: sudo could not ask for a password.
 run() {
 	set -m
 	"$@" &
