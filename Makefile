@@ -18,7 +18,9 @@ REGRESS = \
 	generate \
 	decode \
 	encode \
+	partition \
 	published \
+	query \
 	text
 REGRESS_OPTS = --temp-instance=tmp_instance --temp-config=test/regress.conf
 TAP_TESTS = 1
