@@ -1,0 +1,48 @@
+# shellcheck shell=bash
+# Part 4, the limit: the core without a server, beside the least that an ID
+# could cost on this machine.
+
+bench_packages+=(libbenchmark-dev)
+
+measure_core() {
+	progress core "compiling"
+	logged as_user g++ -std=c++20 -O2 -fno-exceptions -fno-rtti -I build/src -o core \
+		build/bench/core.cpp -lbenchmark -pthread
+	progress core "running"
+	run as_user ./core --benchmark_format=csv --benchmark_enable_random_interleaving=true \
+		--benchmark_repetitions="$(by_size 3 15 40)" --benchmark_min_time="$(by_size 0.01 0.05 0.1)" \
+		>"$work/core.csv" 2>"$work/log" </dev/null || fail "$(tail -n 40 "$work/log")"
+
+	# Alone, a thread is measured by its processor time, so that what else
+	# runs here does not count; together it is the time until all are done.
+	tr -d '"' <"$work/core.csv" | awk -F, -v OFS='\t' '
+		$1 == "name" || $1 ~ /_(mean|median|stddev|cv)$/ { next }
+		{
+			split($1, name, "/"); threads = 1; value = $4
+			if (name[2] == "real_time") { split(name[3], t, ":"); threads = t[2]; value = $3 }
+			if (name[1] == "claim_256") value /= 256
+			print "core", name[1], threads, "ns", ++round[$1], value
+		}' >"$work/core.tsv"
+	load_samples <"$work/core.tsv"
+	progress_done core "$(wc -l <"$work/core.tsv") runs"
+}
+
+report_core() {
+	goal "the core's claim / a counter read and a compare-and-swap" 1.3 "$(
+		sql -c "SELECT round((min(value) FILTER (WHERE series = 'claim') / min(value) FILTER (WHERE series = 'counter_and_swap'))::numeric, 2)
+		          FROM sample WHERE part = 'core' AND x = 1"
+	)"
+	cat <<-'TEXT'
+		## The limit
+
+		The core in a loop, without a server. `counter_and_swap` is the least that an ID can cost: a read of the time-stamp counter, and a
+		compare-and-swap on a cache line that the processor owns. `claim` is an ID, `claim_256` an ID of a batch. Several threads work on one
+		word; the time is then for all of them together, so that half of it is twice the rate.
+
+	TEXT
+	markdown_table 'what | threads | ns | half of the rounds' '--- | ---: | ---: | ---' "
+		SELECT series, x, median(q), middle_half(q)
+		  FROM (SELECT series, x, percentile_cont(array[0.25, 0.5, 0.75]) WITHIN GROUP (ORDER BY value)
+		          FROM sample WHERE part = 'core' GROUP BY series, x) AS quartiles (series, x, q)
+		 ORDER BY x, array_position(array['counter_and_swap', 'claim', 'claim_256', 'clock_now', 'system_clock'], series)"
+}
