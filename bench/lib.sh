@@ -5,7 +5,8 @@
 # A part is a file bench/PART.sh with two functions: measure_PART records
 # samples, report_PART writes its section of the report.
 
-bench_packages=()
+# shellcheck disable=SC2034,SC2154 # what the one file sets, the others use
+bench_packages=(gnuplot-nox)
 
 step() { printf '%-10s %s\n' "$1" "$2"; }
 
@@ -92,6 +93,26 @@ check_unpaced() {
 		fail "the generator ran ahead of the clock until it was paced: the figures are mixed"
 }
 
+# script NAME TEXT: a script for pgbench
+script() { as_user tee "$work/$1.sql" >/dev/null <<<"$2"; }
+
+# pgbench_run CLUSTER CLIENTS SECONDS SCRIPT [OPTION]...
+#
+# Sets tps, and leaves the latencies in $work/latencies.*.  Prepared, so that
+# planning is not what is measured.
+pgbench_run() {
+	rm -f "$work"/latencies.*
+	logged as_user "$bindir/pgbench" -h "$work/$1" -U postgres -n -M prepared -c "$2" \
+		-j "$(($2 < 2 ? $2 : 2))" -T "$3" -f "$work/$4.sql" -l --log-prefix="$work/latencies" "${@:5}" postgres
+	tps=$(sed -n 's/^tps = \([0-9.]*\).*/\1/p' "$work/log")
+}
+
+# latency_quantile Q: of the last pgbench_run, in milliseconds
+latency_quantile() {
+	cat "$work"/latencies.* | cut -d ' ' -f 3 | sort -n |
+		awk -v q="$1" '{ v[NR] = $1 } END { print v[int((NR - 1) * q) + 1] / 1000 }'
+}
+
 # load_samples: reads lines of part, series, x, metric, round, value
 load_samples() { sql -c '\copy sample FROM pstdin'; }
 
@@ -100,6 +121,20 @@ markdown_table() {
 	printf '| %s |\n| %s |\n' "$1" "$2"
 	sql -F ' | ' -c "$3" | sed 's/^/| /; s/$/ |/'
 	echo
+}
+
+# plot NAME: an SVG of NAME.dat by the commands on standard input
+plot() {
+	{
+		echo "set terminal svg size 720,400 font 'sans,12' background 'white'"
+		echo "set output '$work/$1.svg'"
+		echo "set grid ytics lc rgb '#dddddd'"
+		echo "set border 3"
+		echo "set tics nomirror"
+		echo "data = '$work/$1.dat'"
+		cat
+	} >"$work/$1.gp"
+	gnuplot "$work/$1.gp"
 }
 
 # goal TEXT BOUND VALUE: records whether the value is at most the bound
