@@ -21,6 +21,7 @@ REGRESS = \
 	partition \
 	published \
 	query \
+	status \
 	text
 REGRESS_OPTS = --temp-instance=tmp_instance --temp-config=test/regress.conf
 TAP_TESTS = 1

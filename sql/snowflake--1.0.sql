@@ -97,3 +97,46 @@ COMMENT ON FUNCTION snowflake_layout() IS 'the published layouts that snowflake_
 CREATE VIEW snowflake_layout AS SELECT * FROM snowflake_layout();
 COMMENT ON VIEW snowflake_layout IS 'the published layouts that snowflake_decode() knows';
 GRANT SELECT ON snowflake_layout TO PUBLIC;
+
+-- Watching
+
+CREATE FUNCTION snowflake_status(
+	OUT worker_id integer,
+	OUT worker_source text,
+	OUT state text,
+	OUT worker_bits integer,
+	OUT sequence_bits integer,
+	OUT epoch timestamptz,
+	OUT time_exhausted_at timestamptz,
+	OUT ids_issued bigint,
+	OUT last_id bigint,
+	OUT last_id_at timestamptz,
+	OUT lead interval,
+	OUT max_lead interval,
+	OUT window_until timestamptz,
+	OUT mark timestamptz,
+	OUT clock_waits bigint,
+	OUT clock_wait_time double precision,
+	OUT keeper_waits bigint,
+	OUT keeper_wait_time double precision,
+	OUT clock_steps_back bigint,
+	OUT largest_step_back interval,
+	OUT last_step_back_at timestamptz,
+	OUT keeper_pid integer,
+	OUT keeper_error text,
+	OUT keeper_error_at timestamptz,
+	OUT stats_reset timestamptz)
+AS 'MODULE_PATHNAME', 'snowflake_status'
+LANGUAGE C VOLATILE STRICT PARALLEL SAFE;
+COMMENT ON FUNCTION snowflake_status() IS 'how the snowflake generator is';
+
+CREATE VIEW snowflake_status AS SELECT * FROM snowflake_status();
+COMMENT ON VIEW snowflake_status IS 'how the snowflake generator is, in one row';
+GRANT SELECT ON snowflake_status TO PUBLIC;
+
+CREATE FUNCTION snowflake_status_reset() RETURNS void
+AS 'MODULE_PATHNAME', 'snowflake_status_reset'
+LANGUAGE C VOLATILE PARALLEL UNSAFE;
+COMMENT ON FUNCTION snowflake_status_reset() IS 'set the counters of snowflake_status to zero';
+REVOKE ALL ON FUNCTION snowflake_status_reset() FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION snowflake_status_reset() TO pg_monitor;

@@ -16,6 +16,7 @@ extern "C"
 #include "pgstat.h"
 #include "replication/origin.h"
 #include "replication/slot.h"
+#include "storage/proc.h"
 #include "utils/wait_event.h"
 }
 
@@ -38,6 +39,13 @@ extern "C"
 #else
 #define ORIGIN_STATES max_replication_slots
 #define ORIGIN_STATES_SETTING "max_replication_slots"
+#endif
+
+/* This process's number, 0 to MaxBackends - 1 for whatever can run SQL. */
+#if PG_VERSION_NUM >= 170000
+#define MY_PROC_NUMBER MyProcNumber
+#else
+#define MY_PROC_NUMBER MyProc->pgprocno
 #endif
 
 /*

@@ -12,13 +12,13 @@ extern "C"
 #include "access/xlog.h"
 #include "funcapi.h"
 #include "miscadmin.h"
-#include "portability/instr_time.h"
 }
 
 #include "clock.hpp"
 #include "pin.hpp"
 #include "settings.hpp"
 #include "shared.hpp"
+#include "stopwatch.hpp"
 #include "timestamps.hpp"
 
 namespace snowflake
@@ -37,17 +37,6 @@ static constexpr int64_t kKeeperPatience = 10000;
 static constexpr int32_t kChunk = 256;
 
 static Clock backend_clock;
-
-/* Milliseconds since `start`, by the monotonic clock. */
-static int64_t
-elapsed_ms(instr_time start)
-{
-	instr_time	now;
-
-	INSTR_TIME_SET_CURRENT(now);
-	INSTR_TIME_SUBTRACT(now, start);
-	return static_cast<int64_t>(INSTR_TIME_GET_MILLISEC(now));
-}
 
 [[noreturn]] static void
 raise_exhausted()
@@ -90,6 +79,7 @@ raise_keeper_late()
 	char		failure[sizeof(shared->keeper_failure)];
 	char		hint[sizeof(shared->keeper_failure_hint)];
 	TimestampTz failure_at;
+	int			failures;
 	const bool	running = shared->keeper_pid.load() != 0;
 
 	LWLockAcquire(shared->lock, LW_SHARED);
@@ -97,18 +87,19 @@ raise_keeper_late()
 	strlcpy(failure, shared->keeper_failure, sizeof(failure));
 	strlcpy(hint, shared->keeper_failure_hint, sizeof(hint));
 	failure_at = shared->keeper_failure_at;
+	failures = shared->keeper_failures;
 	LWLockRelease(shared->lock);
 
-	if (!running && failure[0] == '\0')
+	if (failures == 0 && !running)
 		strlcpy(hint, "Look into the server log, and see that \"max_worker_processes\" leaves a worker for it.", sizeof(hint));
-	else if (running || hint[0] == '\0')
+	else if (failures == 0 || hint[0] == '\0')
 		strlcpy(hint, "Look into the server log.", sizeof(hint));
 
 	ereport(ERROR, (errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
 					errmsg("could not get a window for snowflake IDs in time"),
-					!running && failure[0] == '\0' ? errdetail("The background worker \"snowflake keeper\" is not running.") :
-					!running ? errdetail("The background worker \"snowflake keeper\" failed at %s: %s.",
-										 timestamptz_to_str(failure_at), failure) :
+					failures > 0 ? errdetail("The background worker \"snowflake keeper\" failed at %s: %s.",
+											 timestamptz_to_str(failure_at), failure) :
+					!running ? errdetail("The background worker \"snowflake keeper\" is not running.") :
 					attempt[0] != '\0' ? errdetail("The background worker \"snowflake keeper\" is %s.", attempt) :
 										 errdetail("The background worker \"snowflake keeper\" does not answer."),
 					errhint("%s", hint)));
@@ -117,8 +108,11 @@ raise_keeper_late()
 
 /*
  * One attempt, which never waits.  Tells the time that it used.
+ *
+ * It and claim() are inlined by force: the compiler would rather share them, and
+ * a Claim that is handed over in memory costs as much as the swap.
  */
-static inline Claim
+[[gnu::always_inline]] static inline Claim
 try_claim(int32_t wanted, int64_t *now)
 {
 	*now = backend_clock.now(layout);
@@ -129,6 +123,12 @@ try_claim(int32_t wanted, int64_t *now)
 	{
 		if (shared->generator.take_renewal())
 			wake_keeper();
+	}
+	if (claim.count > 0) [[likely]]
+	{
+		my_counters->ids.add(static_cast<uint64_t>(claim.count));
+		my_counters->max_lead.raise_to(
+			static_cast<uint64_t>(layout.ms_of(claim.first + claim.count - 1) - *now));
 	}
 	return claim;
 }
@@ -145,12 +145,11 @@ wait_and_claim(int32_t wanted)
 {
 	static uint32 clock_event = 0;
 	static uint32 window_event = 0;
-	instr_time	start;
-	instr_time	last_progress;
+	const Stopwatch since_start;
+	Stopwatch	since_progress;
 	int64_t		last_first = -1;
-
-	INSTR_TIME_SET_CURRENT(start);
-	last_progress = start;
+	bool		waited_for_clock = false;
+	bool		waited_for_window = false;
 
 	for (;;)
 	{
@@ -174,15 +173,22 @@ wait_and_claim(int32_t wanted)
 			if (claim.first != last_first)
 			{
 				last_first = claim.first;
-				INSTR_TIME_SET_CURRENT(last_progress);
+				since_progress = Stopwatch();
 			}
-			if (deficit > kClockPatience || elapsed_ms(last_progress) > kClockPatience)
+			if (deficit > kClockPatience || since_progress.elapsed_ms() > kClockPatience)
 				raise_clock_behind(blocked_ms, now);
+
+			if (!waited_for_clock)
+				my_counters->clock_waits.add(1);
+			waited_for_clock = true;
+
+			const Stopwatch wait;
 
 			ConditionVariableCancelSleep();
 			WaitLatch(MyLatch, WL_LATCH_SET | WL_TIMEOUT | WL_EXIT_ON_PM_DEATH,
 					  deficit, EXTENSION_WAIT_EVENT(clock_event, "SnowflakeClockWait"));
 			ResetLatch(MyLatch);
+			my_counters->clock_wait_us.add(static_cast<uint64_t>(wait.elapsed_us()));
 			CHECK_FOR_INTERRUPTS();
 			continue;
 		}
@@ -192,19 +198,26 @@ wait_and_claim(int32_t wanted)
 		if (RecoveryInProgress())
 			raise_in_recovery();
 
-		const int64_t left = kKeeperPatience - elapsed_ms(start);
+		const int64_t left = kKeeperPatience - since_start.elapsed_ms();
 
 		if (left <= 0)
 			raise_keeper_late();
+
+		if (!waited_for_window)
+			my_counters->window_waits.add(1);
+		waited_for_window = true;
+
+		const Stopwatch wait;
 
 		shared->window_wanted.store(true);
 		wake_keeper();
 		ConditionVariableTimedSleep(&shared->keeper_did, std::min<int64_t>(left, 1000),
 									EXTENSION_WAIT_EVENT(window_event, "SnowflakeWindowWait"));
+		my_counters->window_wait_us.add(static_cast<uint64_t>(wait.elapsed_us()));
 	}
 }
 
-static inline Claim
+[[gnu::always_inline]] static inline Claim
 claim(int32_t wanted)
 {
 	int64_t		now;
@@ -296,7 +309,6 @@ Datum
 snowflake_forget_mark(PG_FUNCTION_ARGS)
 {
 	static uint32 event = 0;
-	instr_time	start;
 
 	(void) fcinfo;
 	require_layout();
@@ -315,11 +327,12 @@ snowflake_forget_mark(PG_FUNCTION_ARGS)
 
 	const uint64_t request = shared->forget_requested.fetch_add(1) + 1;
 
+	const Stopwatch since_start;
+
 	wake_keeper();
-	INSTR_TIME_SET_CURRENT(start);
 	while (shared->forget_done.load() < request)
 	{
-		const int64_t left = kKeeperPatience - elapsed_ms(start);
+		const int64_t left = kKeeperPatience - since_start.elapsed_ms();
 
 		if (left <= 0)
 			raise_keeper_late();

@@ -36,6 +36,7 @@ extern "C"
 #include "mark.hpp"
 #include "settings.hpp"
 #include "shared.hpp"
+#include "stopwatch.hpp"
 #include "timestamps.hpp"
 
 extern "C" PGDLLEXPORT void snowflake_keeper_main(Datum);
@@ -44,6 +45,7 @@ namespace snowflake
 {
 
 static constexpr int kRestartSeconds = 5;
+static constexpr int kLongestBackOffSeconds = 60;
 
 /* How far the window is extended beyond the newest tick, in milliseconds. */
 static constexpr int64_t kWindowLength = 5000;
@@ -114,10 +116,45 @@ static void
 record_failure(const char *message, const char *hint)
 {
 	LWLockAcquire(shared->lock, LW_EXCLUSIVE);
+	shared->keeper_failures++;
 	strlcpy(shared->keeper_failure, message, sizeof(shared->keeper_failure));
 	strlcpy(shared->keeper_failure_hint, hint ? hint : "", sizeof(shared->keeper_failure_hint));
 	shared->keeper_failure_at = GetCurrentTimestamp();
 	LWLockRelease(shared->lock);
+}
+
+static void
+record_success()
+{
+	LWLockAcquire(shared->lock, LW_EXCLUSIVE);
+	shared->keeper_attempt[0] = '\0';
+	shared->keeper_failures = 0;
+	LWLockRelease(shared->lock);
+}
+
+/*
+ * Waits before the next attempt when more than one has failed: twice as long
+ * each time, so that the log does not fill up.  Callers cannot hurry it.
+ */
+static void
+back_off()
+{
+	LWLockAcquire(shared->lock, LW_SHARED);
+
+	const int	failures = shared->keeper_failures;
+
+	LWLockRelease(shared->lock);
+	if (failures < 2)
+		return;
+
+	/* The postmaster has waited for kRestartSeconds already. */
+	const int64_t total = 1000 * (std::min<int64_t>(int64_t{kRestartSeconds} << std::min(failures - 1, 10),
+													kLongestBackOffSeconds) -
+								  kRestartSeconds);
+	const Stopwatch stopwatch;
+
+	for (int64_t left = total; left > 0; left = total - stopwatch.elapsed_ms())
+		wait(left);
 }
 
 static void
@@ -144,7 +181,7 @@ extend_window_to(int64_t target, int64_t base)
 	wait_for_standbys(raise_mark(unix_ms(target)));
 	shared->generator.publish({worker_id, target},
 							  layout.tick_of(base + (target - base) / 2));
-	set_attempt("");
+	record_success();
 	ConditionVariableBroadcast(&shared->keeper_did);
 }
 
@@ -172,6 +209,18 @@ extend_window()
 	return kForever;
 }
 
+/* Lets IDs be issued from `start` to before `until`, if there is anything between. */
+static void
+open_at(int64_t start, int64_t until)
+{
+	const int64_t last = layout.tick_of(start) - 1;
+
+	shared->opened_at.store(last);
+	shared->generator.publish({worker_id, until}, layout.tick_of(until));
+	shared->generator.open(last);
+	ConditionVariableBroadcast(&shared->keeper_did);
+}
+
 /*
  * Opens the generator at the mark, with nothing to issue: the first caller has
  * the window extended.
@@ -189,9 +238,7 @@ open_generator()
 	if (shared->seen_recovery)
 		start = std::clamp(now_ms() + max_ahead, start, kEndOfTime);
 
-	shared->generator.publish({worker_id, until}, layout.tick_of(until));
-	shared->generator.open(layout.tick_of(start) - 1);
-	ConditionVariableBroadcast(&shared->keeper_did);
+	open_at(start, until);
 }
 
 /*
@@ -209,9 +256,8 @@ forget_mark()
 	set_attempt("forgetting the mark");
 	shared->generator.close();
 	force_mark(unix_ms(now));
-	shared->generator.publish({worker_id, now}, layout.tick_of(now));
-	shared->generator.open(layout.tick_of(now) - 1);
-	set_attempt("");
+	open_at(now, now);
+	record_success();
 
 	ereport(LOG, (errmsg("snowflake mark was forgotten"),
 				  errdetail("It was %s and is %s; IDs are issued as worker %d.",
@@ -230,7 +276,7 @@ check_pinned_layout()
 	{
 		set_attempt("pinning the layout");
 		wait_for_standbys(pin_layout(layout));
-		set_attempt("");
+		record_success();
 		return true;
 	}
 	return *pinned == layout;
@@ -302,11 +348,19 @@ private:
 		const int64_t lead = std::max<int64_t>(layout.ms_of(last) - now_ms(), 0);
 
 		if (step > 0)
+		{
 			ereport(WARNING, (errmsg("system clock was set forward by %s", duration_text(ms))));
-		else
-			ereport(WARNING, (errmsg("system clock was set back by %s", duration_text(ms)),
-							  errdetail("The newest snowflake ID is %s ahead of it; \"snowflake.max_ahead\" is %s.",
-										duration_text(lead), duration_text(max_ahead))));
+			return;
+		}
+
+		LWLockAcquire(shared->lock, LW_EXCLUSIVE);
+		shared->clock_steps.back++;
+		shared->clock_steps.largest_back = std::max(shared->clock_steps.largest_back, ms);
+		shared->clock_steps.last_back_at = GetCurrentTimestamp();
+		LWLockRelease(shared->lock);
+		ereport(WARNING, (errmsg("system clock was set back by %s", duration_text(ms)),
+						  errdetail("The newest snowflake ID is %s ahead of it; \"snowflake.max_ahead\" is %s.",
+									duration_text(lead), duration_text(max_ahead))));
 	}
 
 	bool		known_ = false;
@@ -319,6 +373,7 @@ run()
 	ClockWatch	clock_watch;
 	int64_t		last_seen = -1;
 
+	back_off();
 	while (RecoveryInProgress())
 	{
 		shared->seen_recovery = true;

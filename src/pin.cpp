@@ -23,10 +23,8 @@ bool		layout_confirmed = false;
 void
 confirm_layout()
 {
-	if (!shared)
-		ereport(ERROR, (errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
-						errmsg("snowflake must be loaded via \"shared_preload_libraries\""),
-						errhint("Add snowflake to \"shared_preload_libraries\", set \"snowflake.worker_id\" in postgresql.conf, and restart the server.")));
+	require_preload();
+	my_counters = &shared->counters[MY_PROC_NUMBER];
 
 	const auto	pinned = read_pinned_layout();
 

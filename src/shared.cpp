@@ -21,6 +21,7 @@ namespace snowflake
 {
 
 Shared	   *shared = nullptr;
+Counters   *my_counters = nullptr;
 
 static constexpr char kName[] = "snowflake";
 
@@ -28,7 +29,11 @@ static shmem_request_hook_type prev_shmem_request_hook = nullptr;
 static shmem_startup_hook_type prev_shmem_startup_hook = nullptr;
 
 /* ShmemAlloc promises less than the generator's cache lines ask for. */
-static constexpr Size kSharedSize = sizeof(Shared) + alignof(Shared);
+static Size
+shared_size()
+{
+	return sizeof(Shared) + static_cast<Size>(MaxBackends) * sizeof(Counters) + alignof(Shared);
+}
 
 extern "C" void
 snowflake_shmem_request()
@@ -36,7 +41,7 @@ snowflake_shmem_request()
 	if (prev_shmem_request_hook)
 		prev_shmem_request_hook();
 
-	RequestAddinShmemSpace(kSharedSize);
+	RequestAddinShmemSpace(shared_size());
 	RequestNamedLWLockTranche(kName, 1);
 }
 
@@ -62,12 +67,15 @@ snowflake_shmem_startup()
 
 	LWLockAcquire(AddinShmemInitLock, LW_EXCLUSIVE);
 
-	void	   *memory = ShmemInitStruct(kName, kSharedSize, &found);
+	void	   *memory = ShmemInitStruct(kName, shared_size(), &found);
 
 	shared = reinterpret_cast<Shared *>(TYPEALIGN(alignof(Shared), memory));
 	if (!found)
 	{
 		new (shared) Shared{};
+		for (int i = 0; i < MaxBackends; i++)
+			new (&shared->counters[i]) Counters{};
+		shared->reset_at = GetCurrentTimestamp();
 		ConditionVariableInit(&shared->keeper_did);
 		shared->lock = &GetNamedLWLockTranche(kName)->lock;
 	}
@@ -75,6 +83,15 @@ snowflake_shmem_startup()
 
 	if (!IsUnderPostmaster)
 		log_what_is_issued();
+}
+
+void
+require_preload()
+{
+	if (!shared)
+		ereport(ERROR, (errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+						errmsg("snowflake must be loaded via \"shared_preload_libraries\""),
+						errhint("Add snowflake to \"shared_preload_libraries\", set \"snowflake.worker_id\" in postgresql.conf, and restart the server.")));
 }
 
 void

@@ -21,14 +21,26 @@ extern "C"
 #include "utils/timestamp.h"
 }
 
+#include "counters.hpp"
 #include "generator.hpp"
 
 namespace snowflake
 {
 
+/* Clock steps that the keeper has seen; times in milliseconds. */
+struct ClockSteps
+{
+	int64_t		back;
+	int64_t		largest_back;
+	TimestampTz last_back_at;	/* 0: never */
+};
+
 struct Shared
 {
 	Generator	generator;
+
+	/* The tick at which the generator was opened last: no ID has it. */
+	std::atomic<int64_t> opened_at;
 
 	/* The keeper; nullptr and 0 while there is none.  Latches are never freed. */
 	std::atomic<Latch *> keeper_latch;
@@ -59,14 +71,33 @@ struct Shared
 	/* What the keeper is doing that may fail or take long; empty if nothing. */
 	char		keeper_attempt[128];
 
-	/* Why the keeper last failed, and when; empty if it has not. */
+	/*
+	 * How often the keeper has failed since it last succeeded; and why it last
+	 * failed, and when; empty and 0 if it has not.
+	 */
+	int			keeper_failures;
 	char		keeper_failure[256];
 	char		keeper_failure_hint[256];
 	TimestampTz keeper_failure_at;
+
+	ClockSteps	clock_steps;
+
+	/* When the counters were reset, and what their sums were then. */
+	TimestampTz reset_at;
+	Counters	reset_sums;
+
+	/* Of each backend; MaxBackends of them.  Not under the lock. */
+	Counters	counters[FLEXIBLE_ARRAY_MEMBER];
 };
 
 /* nullptr unless the library was preloaded. */
 extern Shared *shared;
+
+/* Raises an error unless the library was preloaded. */
+void		require_preload();
+
+/* Of this backend; set by require_layout(). */
+extern Counters *my_counters;
 
 /* To be called once, by the postmaster while it preloads. */
 void		install_shared_memory_hooks();

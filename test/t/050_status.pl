@@ -1,0 +1,110 @@
+# snowflake_status when something is the matter: each state it can show, what it
+# counts, and that the counters are taken back by a restart only.
+#
+# Ruled out: monitoring that says "issuing" while calls fail or wait.
+use strict;
+use warnings;
+
+use FindBin;
+use lib $FindBin::RealBin;
+use PostgreSQL::Test::Cluster;
+use PostgreSQL::Test::Utils;
+use Snowflake;
+use Test::More;
+
+# 64 IDs a millisecond, so that a burst soon leads the clock by a minute.
+my $node = new_node(
+	'main',
+	init => [ allows_streaming => 1 ],
+	conf => q{
+	snowflake.worker_bits = 16
+	snowflake.max_ahead = 1h
+	autovacuum = off});
+
+sub status
+{
+	my ($server, $column) = @_;
+	return $server->safe_psql('postgres', "SELECT $column FROM snowflake_status");
+}
+
+sub reload
+{
+	my ($server, $setting, $value) = @_;
+	$server->append_conf('postgresql.conf', "$setting = $value");
+	$server->reload;
+	return;
+}
+
+is(status($node, 'state'),      'issuing', 'a server that has just started is ready to issue');
+is(status($node, 'ids_issued'), '0',       'and has not issued anything');
+is(status($node, 'last_id IS NULL AND lead IS NULL'), 't', 'so there is no last ID');
+
+burst($node);
+is(status($node, 'ids_issued'), '4000000', 'a batch is counted');
+is(status($node, q{lead > '10s' AND max_lead >= lead}), 't', 'the lead shows');
+is(status($node, 'window_until > last_id_at AND mark >= window_until'), 't', 'the window is ahead of the last ID, and the mark no less');
+
+# With a smaller max_ahead there is nothing to do but to wait.
+reload($node, 'snowflake.max_ahead', '0');
+ok($node->poll_query_until('postgres', q{SELECT state = 'waiting for the clock' FROM snowflake_status}), 'waiting for the clock');
+my ($status, $out, $err) = $node->psql('postgres', "\\set VERBOSITY verbose\nSELECT snowflake_next()");
+like($err, qr/ERROR:  58000: the system clock is too far behind the newest snowflake ID/, 'and a call says so');
+
+# A lead that can be waited for is counted as a wait.
+is(status($node, 'clock_waits'), '0', 'no call has waited for the clock yet');
+reload($node, 'snowflake.max_ahead', '1h');
+ok($node->poll_query_until('postgres', q{SELECT state = 'issuing' FROM snowflake_status}), 'issuing again');
+
+# Counters of sessions that have ended are kept, and a reset takes them all.
+is(status($node, 'ids_issued >= 4000000'), 't', 'what ended sessions have issued is kept');
+$node->safe_psql('postgres', 'SELECT snowflake_status_reset()');
+is(status($node, q{ids_issued = 0 AND max_lead = '0'}), 't', 'until it is reset');
+
+# Pace: more IDs than fit between the newest and what may lead.
+my $paced = new_node('paced', conf => q{
+	snowflake.worker_bits = 16
+	snowflake.max_ahead = 0});
+$paced->safe_psql('postgres', 'SELECT count(snowflake_next()) FROM generate_series(1, 1000)');
+is(status($paced, 'clock_waits > 0 AND clock_wait_time > 0'), 't', 'waits for the clock are counted');
+is(status($paced, 'max_lead'), '00:00:00', 'and there was no lead');
+is(status($paced, 'keeper_waits > 0 AND keeper_wait_time > 0'), 't', 'the first call waited for the keeper');
+$paced->stop;
+
+# A standby.
+$node->backup('backup');
+my $standby = PostgreSQL::Test::Cluster->new('standby');
+$standby->init_from_backup($node, 'backup', has_streaming => 1);
+$standby->start;
+is(status($standby, 'state'), 'in recovery', 'a standby is in recovery');
+$standby->promote;
+ok($standby->poll_query_until('postgres', q{SELECT state = 'issuing' FROM snowflake_status}), 'after its promotion it issues, without a call');
+is(status($standby, 'ids_issued'), '0', 'and has not issued anything');
+$standby->stop;
+
+# Another layout than the pinned one.
+reload($node, 'snowflake.worker_bits', '15');
+$node->restart;
+is(status($node, 'state'), 'wrong layout', 'another layout');
+$node->stop;
+
+# A keeper that fails.
+my $states = $node->pg_version >= 18 ? 'max_active_replication_origins' : 'max_replication_slots';
+my $failing = new_node('failing', conf => "$states = 1");
+isnt($failing->psql('postgres', 'SELECT snowflake_next()'), 0, 'without a place for the mark, calls fail');
+is(status($failing, 'state'), 'waiting for the keeper', 'the keeper is what is waited for');
+ok($failing->poll_query_until('postgres', q{
+	SELECT keeper_error LIKE 'could not find free replication state%' AND keeper_error_at > stats_reset FROM snowflake_status}),
+	'its error shows');
+is(status($failing, 'ids_issued'), '0', 'nothing is counted');
+
+# It takes longer each time.
+ok(poll_until(sub {
+	my @failures = log_since($failing) =~ /^(\d\S+ \d+:\d+:\d+).* ERROR:  could not find free replication state/mg;
+	return @failures >= 3;
+}), 'it tries again');
+my @times = map { my ($h, $m, $s) = split /:/; $h * 3600 + $m * 60 + $s }
+  log_since($failing) =~ /^\d\S+ (\d+:\d+:\d+).* ERROR:  could not find free replication state/mg;
+cmp_ok(($times[2] - $times[1]) % 86400, '>', ($times[1] - $times[0]) % 86400, 'later and later');
+$failing->stop;
+
+done_testing();
