@@ -42,6 +42,8 @@ static constexpr char kEpoch[] = "snowflake.epoch";
 static constexpr char kMaxAhead[] = "snowflake.max_ahead";
 static constexpr char kWorkerIdVariable[] = "SNOWFLAKE_WORKER_ID";
 
+static constexpr char kAllowedEpoch[] = "a date and time in UTC as in \"2023-01-01 00:00:00 UTC\", from 1970 on";
+
 static constexpr int kMaxWorkerId = (1 << kMaxWorkerBits) - 1;
 
 /*
@@ -77,14 +79,36 @@ check_int(const char *name, const char *found, int value, int flags, const char 
 }
 
 /*
- * Remembers where the worker ID came from.  Called for every attempt to set it;
- * those after the preload cannot succeed.
+ * The check hooks refuse what the server would not start with, so that ALTER
+ * SYSTEM does not take it either.
+ *
+ * This one also remembers where the worker ID came from.  It is called for every
+ * attempt to set it; those after the preload cannot succeed.
  */
 extern "C" bool
-snowflake_check_worker_id(int *, void **, GucSource source)
+snowflake_check_worker_id(int *value, void **, GucSource source)
 {
+	if (*value > layout.max_worker())
+	{
+		GUC_check_errdetail("Allowed: 0 to %d with \"%s\" = %d.",
+							layout.max_worker(), kWorkerBits, layout.worker_bits);
+		return false;
+	}
 	if (process_shared_preload_libraries_in_progress && source > PGC_S_DYNAMIC_DEFAULT)
 		worker_source = GucSource_Names[source];
+	return true;
+}
+
+extern "C" bool
+snowflake_check_epoch(char **value, void **, GucSource)
+{
+	const auto	parsed = parse_epoch(*value);
+
+	if (!parsed || *parsed < 0)
+	{
+		GUC_check_errdetail("Allowed: %s.", kAllowedEpoch);
+		return false;
+	}
 	return true;
 }
 
@@ -115,6 +139,7 @@ static void
 define_layout()
 {
 	const char *bits_found = find_setting(kWorkerBits);
+	const char *epoch_found = find_setting(kEpoch);
 
 	DefineCustomIntVariable(kWorkerBits,
 							"Sets how many bits of an ID are the worker ID's.",
@@ -127,19 +152,17 @@ define_layout()
 							   "Sets the time that IDs count their milliseconds from.",
 							   "ISO 8601, UTC, from 1970 on and not in the future. It cannot be changed once IDs have been issued.",
 							   &epoch, "2023-01-01 00:00:00 UTC",
-							   PGC_POSTMASTER, 0, nullptr, nullptr, nullptr);
+							   PGC_POSTMASTER, 0, snowflake_check_epoch, nullptr, nullptr);
+	if (epoch_found && strcmp(epoch_found, epoch) != 0)
+		refuse(kEpoch, epoch_found, kAllowedEpoch);
 
-	const auto	parsed = parse_epoch(epoch);
-
-	if (!parsed || *parsed < 0)
-		refuse(kEpoch, epoch, "a date and time in UTC as in \"2023-01-01 00:00:00 UTC\", from 1970 on");
-	if (*parsed > read_system_clock().unix_ms)
+	layout.epoch_ms = *parse_epoch(epoch);
+	if (layout.epoch_ms > read_system_clock().unix_ms)
 		ereport(FATAL, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 						errmsg("invalid value for parameter \"%s\": \"%s\"", kEpoch, epoch),
 						errdetail("It is in the future: this server's clock shows %s.",
 								  timestamptz_to_str(GetCurrentTimestamp())),
 						errhint("Correct \"%s\" or the clock, and start the server again.", kEpoch)));
-	layout.epoch_ms = *parsed;
 }
 
 static void
@@ -157,9 +180,6 @@ define_worker_id()
 							&worker_id, -1, -1, kMaxWorkerId,
 							PGC_POSTMASTER, 0, snowflake_check_worker_id, nullptr, nullptr);
 	check_int(kWorkerId, found, worker_id, 0, allowed);
-	if (worker_id > layout.max_worker())
-		refuse(kWorkerId, found, allowed);
-
 	if (worker_id < 0)
 		worker_id_from_environment();
 	if (worker_id < 0)

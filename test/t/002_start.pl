@@ -116,6 +116,12 @@ start_fails($node, 'no replication state',
 	is($node->safe_psql('postgres', 'SELECT snowflake_worker_id(snowflake_next())'), '4', 'it is in the ID');
 }
 
+# What the server would not start with, ALTER SYSTEM does not take.
+foreach my $bad ("worker_id = 1024", "worker_bits = 17", "epoch = 'yesterday'", "max_ahead = '2h'")
+{
+	isnt($node->psql('postgres', "ALTER SYSTEM SET snowflake.$bad"), 0, "ALTER SYSTEM SET $bad is refused");
+}
+
 # A layout that is not the pinned one: every call says so, decoding too.
 my $id = next_id($node);
 $node->safe_psql('postgres', "CREATE TABLE pinned AS SELECT $id AS id");
