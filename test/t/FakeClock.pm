@@ -99,14 +99,18 @@ sub set_clock
 	return;
 }
 
-# Stops the clock at what it shows now.
+# Stops the clock at what it shows now, or at a time in Unix milliseconds.
 sub freeze_clock
 {
-	my ($node) = @_;
-	my ($seconds, $microseconds) = Time::HiRes::gettimeofday();
+	my ($node, $at) = @_;
 	my $offset = int($node->{clock_offset} * 1e9);
 
-	$node->write_clock($offset, $seconds * 1_000_000_000 + $microseconds * 1000 + $offset);
+	unless (defined $at)
+	{
+		my ($seconds, $microseconds) = Time::HiRes::gettimeofday();
+		$at = $seconds * 1000 + int($microseconds / 1000) + int($offset / 1_000_000);
+	}
+	$node->write_clock($offset, $at * 1_000_000);
 	return;
 }
 
@@ -142,18 +146,20 @@ sub clock_refuses
 	like($err, qr/ERROR:  58000: the system clock is too far behind the newest snowflake ID/, "$name: says so");
 
 	my ($clock, $next, $ahead, $allowed) = $err =~
-	  /DETAIL:  The clock shows (.+), the next ID would have the time (.+): ([\d.]+) s ahead, where "snowflake.max_ahead" allows ([\d.]+) s\./
-	  or return fail("$name: says how far");
+	  /DETAIL:  The clock shows (.+), the next ID would have the time (.+): ([\d.]+) s ahead, where "snowflake.max_ahead" allows ([\d.]+) s\./;
 	my ($until) = $err =~
-	  /HINT:  IDs go on when the clock shows (.+?)\. If .*worker ID that nobody has used, restart it, and call snowflake_forget_mark\(\)/
-	  or return fail("$name: says until when, and the way out");
+	  /HINT:  IDs go on when the clock shows (.+?)\. If .*worker ID that nobody has used, restart it, and call snowflake_forget_mark\(\)/;
+
+	ok(defined $ahead, "$name: says how far");
+	ok(defined $until, "$name: says until when, and the way out");
+	return unless defined $ahead && defined $until;
 
 	is( $node->safe_psql('postgres',
 			"SELECT '$next'::timestamptz - '$clock' = '$ahead s', '$next'::timestamptz - '$until' = '$allowed s'"),
 		't|t', "$name: the times are right");
 	cmp_ok($ahead, '>', $allowed, "$name: that is too far");
 	cmp_ok($ahead, '<=', $seconds + $allowed + 1, "$name: and not farther than it can be");
-	return;
+	return $until;
 }
 
 1;

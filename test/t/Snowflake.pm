@@ -13,7 +13,7 @@ use PostgreSQL::Test::Cluster;
 use PostgreSQL::Test::Utils;
 use Test::More;
 
-our @EXPORT = qw(new_node next_id start_taker taker_pid stop_taker wait_for_ids
+our @EXPORT = qw(new_node next_id start_taker start_slow_taker taker_pid stop_taker wait_for_ids
   take_ids burst check_ids last_line log_since start_again start_fails poll_until
   new_standby mark_ms call_fails wait_until_held);
 
@@ -73,6 +73,15 @@ sub start_taker
 		],
 		'<', \undef, '>', $taker->{file}, '2>', \$taker->{errors});
 	return $taker;
+}
+
+# The same at a pace that a long test can keep: some ten thousand a second.
+sub start_slow_taker
+{
+	my ($node) = @_;
+	return start_taker($node,
+		sql => 'SELECT snowflake_next() FROM (SELECT generate_series(1, 1000000000) AS n) AS calls'
+		  . ' WHERE sha512(repeat(n::text, 1000)::bytea) IS NOT NULL');
 }
 
 # The process that serves it.
