@@ -1,0 +1,69 @@
+# The page for whoever is paged knows every message and every alert, and none
+# that there is not.  Reads the sources; takes no server.
+#
+# Ruled out: an error message that is changed or added, and nobody can look up.
+use strict;
+use warnings;
+
+use FindBin;
+use PostgreSQL::Test::Utils;
+use Test::More;
+
+my $top  = "$FindBin::RealBin/../..";
+my $page = slurp_file("$top/doc/when-something-is-wrong.md");
+
+# A message as the page has it: what is printed stands as three dots.
+my $conversion = qr/%[-+ 0#]*(?:\d+|\*)?(?:\.(?:\d+|\*))?(?:hh|h|ll|l|z)?[a-zA-Z]/;
+
+# The texts of errmsg(), with the file that has them.
+my %messages;
+my $unread = 0;
+foreach my $file (glob "$top/src/*.cpp $top/src/*.hpp $top/src/*.h")
+{
+	my $source = slurp_file($file);
+	my ($name) = $file =~ m,([^/]+)$,;
+
+	while ($source =~ /\berrmsg(?:_plural)?\s*\(\s*((?:"(?:[^"\\]|\\.)*"\s*)*)/g)
+	{
+		my $text = join '', $1 =~ /"((?:[^"\\]|\\.)*)"/g;
+
+		$text =~ s/\\(.)/$1/g;
+		$text =~ s/$conversion/…/g;
+		if ($text =~ /[a-z]{2}/)
+		{
+			$messages{$text} = $name;
+		}
+		else
+		{
+			$unread++;
+			diag("$name: a message without words of its own: \"$text\"");
+		}
+	}
+}
+is($unread, 0, 'each message stands in the source as a text');
+cmp_ok(scalar keys %messages, '>', 20, 'there are messages');
+
+my @rules = slurp_file("$top/doc/monitoring/alerts.yml") =~ /^\s*- alert: (\S+)$/mg;
+cmp_ok(scalar @rules, '>', 4, 'there are alerts');
+
+my @titles = $page =~ /^### `(.+)`$/mg;
+my @alerts = $page =~ /^### (Snowflake\w+)$/mg;
+my %titles = map { $_ => 1 } @titles;
+
+ok($titles{$_}, "the page has \"$_\" ($messages{$_})") foreach sort keys %messages;
+is_deeply([ grep { !$messages{$_} } @titles ], [], 'the page has no message that is not in the source');
+is_deeply([ sort @alerts ], [ sort @rules ], 'the page has each alert, and no other');
+
+# Links within the page lead somewhere.
+my %anchors;
+foreach my $title ($page =~ /^#+ (.+)$/mg)
+{
+	my $anchor = lc $title;
+
+	$anchor =~ s/[^\w -]|[^\x00-\x7f]//g;
+	$anchor =~ tr/ /-/;
+	$anchors{$anchor} = 1;
+}
+is_deeply([ grep { !$anchors{$_} } $page =~ /\]\(#([^)]+)\)/g ], [], 'each link in the page leads somewhere');
+
+done_testing();
