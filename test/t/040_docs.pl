@@ -1,0 +1,72 @@
+# Every statement in the documentation runs.
+#
+# The blocks marked sql of each page run in their order, in one session in a
+# database of the page's own that starts empty.  One marked "sql NAME MAJOR"
+# runs only where that is the major version of the extension NAME.  What is not
+# to be run has another mark, or none.
+use strict;
+use warnings;
+
+use FindBin;
+use lib $FindBin::RealBin;
+use PostgreSQL::Test::Cluster;
+use PostgreSQL::Test::Utils;
+use Snowflake;
+use Test::More;
+
+my $top   = "$FindBin::RealBin/../..";
+my @pages = ("$top/README.md", sort glob "$top/doc/*.md");
+my $node  = PostgreSQL::Test::Cluster->new('main');
+
+$node->init;
+$node->append_conf('postgresql.conf', "shared_preload_libraries = 'snowflake'\nsnowflake.worker_id = 1");
+$node->start;
+
+sub major
+{
+	my ($extension) = @_;
+	my $version = $node->safe_psql('postgres', "SELECT default_version FROM pg_available_extensions WHERE name = '$extension'");
+
+	like($version, qr/^\d+/, "$extension is installed");
+	return $version =~ /^(\d+)/ ? $1 : 0;
+}
+
+# The page with all but its statements taken out; line by line, so that psql
+# names the page's lines.
+sub statements
+{
+	my ($page) = @_;
+	my ($blocks, $inside, $sql) = (0, 0, '');
+
+	foreach my $line (split /^/, slurp_file($page))
+	{
+		if ($line =~ /^```/)
+		{
+			$inside = !$inside && $line =~ /^```sql(?: (\S+) (\d+))?$/ && (!defined $1 || major($1) == $2);
+			$blocks++ if $inside;
+			$line = "\n";
+		}
+		$sql .= $inside ? $line : "\n";
+	}
+	return ($sql, $blocks);
+}
+
+my $all = 0;
+foreach my $page (@pages)
+{
+	my ($name) = $page =~ m{([^/]+)\.md$};
+	my ($sql, $blocks) = statements($page);
+	my $file = PostgreSQL::Test::Utils::tempdir() . "/$name.sql";
+
+	$all += $blocks;
+	append_to_file($file, $sql);
+	$node->safe_psql('postgres', qq{CREATE DATABASE "$name"});
+	my $result = run_log([ 'psql', '-XqAt', '-v', 'ON_ERROR_STOP=1', '-d', $node->connstr($name), '-f', $file ],
+		'>', \my $out, '2>', \my $err);
+	ok($result, "$name: $blocks blocks run");
+	unlike($err, qr/ERROR|FATAL/, "$name: without an error");
+}
+cmp_ok($all, '>', scalar @pages, 'the pages have statements');
+
+$node->stop;
+done_testing();
