@@ -227,7 +227,8 @@ open_at(int64_t start, int64_t until)
  *
  * After a recovery, IDs may have been handed out that were not replicated.
  * Those that did not lead our clock by more than max_ahead are below the start
- * that is taken then, and starting there costs nobody a wait.
+ * that is taken then, and starting there costs nobody a wait.  The mark is raised
+ * that far at once, since a restart does not know of the recovery any more.
  */
 static void
 open_generator()
@@ -235,8 +236,13 @@ open_generator()
 	int64_t		start = std::max<int64_t>(layout.since_epoch(read_mark()), 0);
 	const int64_t until = start;
 
-	if (shared->seen_recovery)
+	if (shared->after_recovery)
+	{
 		start = std::clamp(now_ms() + max_ahead, start, kEndOfTime);
+		set_attempt("writing the mark");
+		raise_mark(unix_ms(start));
+		record_success();
+	}
 
 	open_at(start, until);
 }
@@ -375,10 +381,7 @@ run()
 
 	back_off();
 	while (RecoveryInProgress())
-	{
-		shared->seen_recovery = true;
 		wait(kRecoveryInterval);
-	}
 
 	if (!check_pinned_layout())
 	{

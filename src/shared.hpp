@@ -60,10 +60,10 @@ struct Shared
 	std::atomic<uint64_t> forget_done;
 
 	/*
-	 * This server has been in recovery since it started.  The keeper's, but it
-	 * has to outlive it.
+	 * This server was started to be a standby, or to recover from an archive: it
+	 * may have less than was written elsewhere.  Constant.
 	 */
-	bool		seen_recovery;
+	bool		after_recovery;
 
 	/* The rest is protected by this lock. */
 	LWLock	   *lock;
