@@ -99,7 +99,8 @@ sub set_clock
 	return;
 }
 
-# Stops the clock at what it shows now, or at a time in Unix milliseconds.
+# Stops the clock at what it shows now, or at a time in Unix milliseconds (an
+# integer, or it would be rounded to 256 ns).
 sub freeze_clock
 {
 	my ($node, $at) = @_;
@@ -140,7 +141,8 @@ sub clock_refuses
 {
 	my ($node, $name, $seconds) = @_;
 	my ($status, $out, $err) =
-	  $node->psql('postgres', "\\set VERBOSITY verbose\nSELECT snowflake_next()");
+	  $node->psql('postgres', "\\set VERBOSITY verbose\nSELECT snowflake_next()",
+		timeout => $PostgreSQL::Test::Utils::timeout_default);
 
 	is($out, '', "$name: no ID");
 	like($err, qr/ERROR:  58000: the system clock is too far behind the newest snowflake ID/, "$name: says so");
