@@ -1,0 +1,162 @@
+# Calls that wait for the clock: what others see of them, what ends them, what
+# the error is when the clock does not come, and the way out when it never will.
+#
+# Ruled out: a call that waits without an end, because the clock that it waits
+# for stands still; that cannot be cancelled, or is not seen; that holds a lock
+# others need; IDs that come twice when the mark is forgotten as documented.
+use strict;
+use warnings;
+
+use FindBin;
+use lib $FindBin::RealBin;
+use FakeClock;
+use PostgreSQL::Test::Cluster;
+use PostgreSQL::Test::Utils;
+use Snowflake;
+use Test::More;
+
+# 64 IDs a millisecond, and no lead: to wait is easy.
+my $node = new_clock_node('main', conf => q{
+	snowflake.worker_bits = 16
+	snowflake.max_ahead = 0});
+my @incarnations = ([ take_ids($node, 1000) ]);
+
+# Calls once; returns the SQLSTATE of the error, or an empty string for an ID.
+# $before stands before the call, in the same session.
+sub call
+{
+	my ($before) = @_;
+	my ($status, $out, $err) = $node->psql('postgres',
+		"\\set VERBOSITY verbose\n" . ($before // '') . "SELECT snowflake_next();",
+		timeout => $PostgreSQL::Test::Utils::timeout_default);
+
+	append_to_file($incarnations[-1][0], "$out\n") if $out ne '';
+	return $err =~ /ERROR:  (.....):/ ? $1 : '';
+}
+
+# The waiting call, as others see it: the same word on 15 for all extensions.
+my $event   = $node->pg_version >= 17 ? 'SnowflakeClockWait' : 'Extension';
+my $waiting = "FROM pg_stat_activity AS a WHERE a.wait_event = '$event' AND a.query LIKE 'SELECT snowflake_next()%'";
+
+# Calls while another session waits for the call to wait, and then does $sql,
+# in PL/pgSQL and with what $waiting finds.  That can come too late.
+sub call_watched
+{
+	my ($sql) = @_;
+	my $watcher = IPC::Run::start(
+		[
+			'psql', '-XqAt', '-d', $node->connstr('postgres'), '-c', qq{
+				DO \$\$
+				BEGIN
+					FOR i IN 1 .. 20000 LOOP
+						PERFORM pg_stat_clear_snapshot();
+						$sql $waiting;
+						EXIT WHEN FOUND;
+					END LOOP;
+				END \$\$}
+		],
+		'<', \undef);
+	my $code = call();
+
+	$watcher->finish;
+	return $code;
+}
+
+# A clock that stands still: the patience is measured by another one.
+$node->freeze_clock;
+ok(poll_until(sub { call() eq '58000' }), 'the clock stands still, and IDs end');
+clock_refuses($node, 'the clock stands still', 0.001);
+
+$node->safe_psql('postgres', 'CREATE UNLOGGED TABLE seen (wait_event_type text, locks text)');
+ok( poll_until(
+		sub {
+			my $code = call_watched(q{
+				INSERT INTO seen
+				SELECT a.wait_event_type, (SELECT string_agg(DISTINCT l.locktype, ', ') FROM pg_locks AS l WHERE l.pid = a.pid)});
+			die "the call ended with \"$code\"" if $code ne '58000';
+			return $node->safe_psql('postgres', 'SELECT count(locks) FROM seen') > 0;
+		}),
+	'a call that waits is seen');
+is($node->safe_psql('postgres', 'SELECT DISTINCT wait_event_type, locks FROM seen WHERE locks IS NOT NULL'),
+	'Extension|virtualxid', 'it shows as a wait event, and holds no lock but that on its own transaction');
+
+ok(poll_until(sub { call_watched('PERFORM pg_cancel_backend(a.pid)') eq '57014' }), 'a call that waits can be cancelled');
+
+# The clock is behind by less than a second.
+ok( poll_until(
+		sub {
+			$node->set_clock(0);
+			append_to_file($incarnations[-1][0], next_id($node) . "\n");
+			$node->set_clock(-0.9);
+			my $code = call('SET statement_timeout = 100; ');
+			die "the call ended with \"$code\"" if $code ne '' && $code ne '57014';
+			return $code eq '57014';
+		}),
+	'statement_timeout ends a call that waits');
+is(call(), '', 'without it the call waits for its ID');
+
+# Far behind: the ID comes when the clock shows what the hint says, and not a
+# millisecond before.
+$node->set_clock(86_400);
+push @incarnations, [ take_ids($node, 1000) ];
+$node->set_clock(0);
+my $until = clock_refuses($node, 'a day back', 86_400);
+my $then = $node->safe_psql('postgres', "SELECT (extract(epoch FROM '$until'::timestamptz) * 1000)::bigint");
+$node->freeze_clock($then - 1);
+is(call(), '58000', 'no ID before the time that the hint says');
+$node->freeze_clock($then);
+is(call(), '', 'an ID at the time that the hint says');
+check_ids('calls that wait', @incarnations);
+
+# The way out: a year in the future by mistake.
+$node->set_clock(31_536_000);
+take_ids($node, 1000);
+$node->set_clock(0);
+clock_refuses($node, 'a year back', 31_536_000);
+
+sub forget
+{
+	my ($before) = @_;
+	my ($status, $out, $err) =
+	  $node->psql('postgres', "\\set VERBOSITY verbose\n$before SELECT snowflake_forget_mark()");
+	return $err;
+}
+
+$node->safe_psql('postgres', 'CREATE ROLE plain');
+like(forget('SET ROLE plain;'), qr/ERROR:  42501: permission denied for function snowflake_forget_mark/,
+	'not everybody may forget the mark');
+$node->safe_psql('postgres', 'GRANT EXECUTE ON FUNCTION snowflake_forget_mark() TO plain');
+like(forget('SET ROLE plain;'), qr/ERROR:  42501: must be superuser to forget the snowflake mark/,
+	'nor who may call the function');
+clock_refuses($node, 'after those', 31_536_000);
+
+$node->append_conf('postgresql.conf', 'snowflake.worker_id = 2');
+$node->restart;
+clock_refuses($node, 'as another worker', 31_536_000);
+
+my $offset    = -s $node->logfile;
+my $superuser = $node->safe_psql('postgres', 'SELECT current_user');
+like(forget(''), qr/WARNING:  01000: snowflake IDs start from the system clock again\nDETAIL:  This assumes that worker ID 2 has never issued an ID later than now/,
+	'the superuser may, and is told what that assumes');
+my $log = log_since($node, $offset);
+like($log, qr/LOG:  snowflake mark is to be forgotten, by role "\Q$superuser\E"/, 'the log says by whom');
+like($log, qr/LOG:  snowflake mark was forgotten\n.*DETAIL:  It was \d{4}-.* and is \d{4}-.*; IDs are issued as worker 2/,
+	'the log says what the mark was and is');
+
+@incarnations = ([ take_ids($node, 1000) ]);
+is( $node->safe_psql('postgres', q{
+		SELECT snowflake_worker_id(id), snowflake_timestamp(id) <= clock_timestamp()
+		  FROM (SELECT snowflake_next() AS id) AS s}),
+	'2|t', 'IDs have the time of the clock, and the new worker');
+
+# The mark that was lowered guards as the one before did.
+$node->kill9;
+start_again($node);
+ok($node->poll_query_until('postgres', 'SELECT snowflake_next() IS NOT NULL'), 'IDs go on after a crash');
+push @incarnations, [ take_ids($node, 1000) ];
+$node->set_clock(-3600);
+clock_refuses($node, 'an hour back, later', 3600);
+check_ids('after the mark was forgotten', @incarnations);
+
+$node->stop;
+done_testing();
