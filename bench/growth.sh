@@ -42,8 +42,8 @@ report_growth() {
 		SELECT bits, round(allowed::numeric, 3), round(one::numeric, 3), round(two::numeric, 3), round(eight::numeric, 3) FROM growth_figure ORDER BY bits"
 	sql -F ' ' -c "SELECT * FROM growth_figure ORDER BY bits" >"$work/growth.dat"
 	plot growth <<-'GNUPLOT'
-		set title "IDs a second, snowflake\\_next(10000)"
-		set xlabel "snowflake.worker\\_bits"
+		set title "IDs a second, snowflake_next(10000)"
+		set xlabel "snowflake.worker_bits"
 		set ylabel "million a second"
 		set logscale y 10
 		set format y "%g"

@@ -126,7 +126,7 @@ markdown_table() {
 # plot NAME: an SVG of NAME.dat by the commands on standard input
 plot() {
 	{
-		echo "set terminal svg size 720,400 font 'sans,12' background 'white'"
+		echo "set terminal svg noenhanced size 720,400 font 'sans,12' background 'white'"
 		echo "set output '$work/$1.svg'"
 		echo "set grid ytics lc rgb '#dddddd'"
 		echo "set border 3"

@@ -52,6 +52,8 @@ report_one_call() {
 		far enough ahead of the clock to be paced. The goals compare the fastest rounds.
 
 	TEXT
+	echo '![Nanoseconds a call](one_call.svg)'
+	echo
 	markdown_table 'call | ns over an empty call | half of the rounds | ns, all in all' '--- | ---: | --- | ---:' "
 		SELECT series, median(over), middle_half(over), median(total)
 		  FROM (SELECT series, x, percentile_cont(array[0.25, 0.5, 0.75]) WITHIN GROUP (ORDER BY call - empty),
@@ -64,4 +66,21 @@ report_one_call() {
 	                      round(min(value)::numeric, 1), round((1000 / min(value))::numeric, 3))
 	          FROM sample WHERE part = 'one_call' AND series = 'snowflake_next(), paced'"
 	echo
+	sql -F ';' -c "SELECT series, greatest(percentile_cont(0.5) WITHIN GROUP (ORDER BY call - empty), 0.1)
+	                 FROM (SELECT series, x, max(value) FILTER (WHERE metric = 'call'), max(value) FILTER (WHERE metric = 'empty')
+	                         FROM sample WHERE part = 'one_call' AND round > 0 AND x <= 8 GROUP BY series, x, round) AS pair (series, x, call, empty)
+	                GROUP BY series, x ORDER BY 2 DESC" >"$work/one_call.dat"
+	plot one_call <<-'GNUPLOT'
+		set title "Nanoseconds over an empty call"
+		set datafile separator ";"
+		set logscale x 10
+		set format x "%g"
+		set grid xtics lc rgb '#dddddd'
+		set boxwidth 0.7 relative
+		set style fill solid 0.8
+		set offsets 0, 0, 0.5, 0.5
+		unset key
+		plot [0.1:*] data using (0):0:(0.1):2:($0 - 0.35):($0 + 0.35):ytic(1) with boxxyerror, \
+		     data using 2:0:(sprintf(" %.1f", $2)) with labels left
+	GNUPLOT
 }

@@ -71,7 +71,7 @@ report_sessions() {
 		set logscale x 2
 		set yrange [0:]
 		set key top left
-		plot data using 1:2 with linespoints title "snowflake\\_next()", \
+		plot data using 1:2 with linespoints title "snowflake_next()", \
 		     data using 1:3 with linespoints title "nextval, cache 1", \
 		     data using 1:4 with linespoints title "nextval, cache 1000", \
 		     4.096 with lines dashtype 2 title "the layout's limit"
