@@ -40,12 +40,13 @@ measure_instructions() {
 # A backend writes its file when it ends.  What reads the system clock is left
 # out: how often that happens does depend on time.
 count_instructions() {
-	local pid file
+	local pid file tries=0
 	progress instructions "$1"
 	pid=$(sql_on instructions -c "SELECT pg_backend_pid()" -c "$2")
 	pid=${pid%%$'\n'*}
 	file=$work/callgrind.$pid
 	until grep -qs '^totals:' "$file"; do
+		((tries++ < 600)) || fail "callgrind wrote no $file: $(tail -n 40 "$work/instructions.log")"
 		sleep 0.1
 	done
 	as_user callgrind_annotate --inclusive=yes --threshold=100 "$file" | tr -d , |

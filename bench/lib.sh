@@ -139,6 +139,7 @@ plot() {
 
 # goal TEXT BOUND VALUE: records whether the value is at most the bound
 goal() {
+	[[ -n $3 ]] || fail "no figure for the goal \"$1\""
 	awk -v text="$1" -v bound="$2" -v value="$3" 'BEGIN {
 		printf "| %s | at most %s | %s | %s |\n", text, bound, value, value + 0 <= bound + 0 ? "met" : "**missed**"
 	}' >>"$work/goals"
