@@ -211,7 +211,7 @@ define_settings()
 	define_max_ahead();
 	MarkGUCPrefixReserved("snowflake");
 
-	if (ORIGIN_STATES == 0)
+	if (ORIGIN_STATES < 2)
 		ereport(FATAL, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 						errmsg("invalid value for parameter \"%s\": \"%d\"", ORIGIN_STATES_SETTING, ORIGIN_STATES),
 						errdetail("The snowflake generator keeps its durable mark in two replication origin states."),
