@@ -10,7 +10,7 @@ use strict;
 use warnings;
 
 use Exporter 'import';
-use FindBin;
+use File::Basename;
 use IPC::Run;
 use PostgreSQL::Test::Cluster;
 use PostgreSQL::Test::Utils;
@@ -55,7 +55,7 @@ sub library
 		my ($compiler) = split ' ', $node->config_data('--cc');
 
 		$library = PostgreSQL::Test::Utils::tempdir() . '/fake_clock.so';
-		IPC::Run::run([ $compiler, '-O2', '-shared', '-fPIC', '-o', $library, "$FindBin::RealBin/fake_clock.c" ])
+		IPC::Run::run([ $compiler, '-O2', '-shared', '-fPIC', '-o', $library, dirname(__FILE__) . '/fake_clock.c' ])
 		  or die 'could not build the fake clock';
 	}
 	return $library;
