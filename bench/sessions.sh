@@ -13,7 +13,7 @@ ids_a_query=1000
 measure_sessions() {
 	local rounds seconds round clients series
 	rounds=$(by_size 1 3 5)
-	seconds=$(by_size 1 2 10)
+	seconds=$(by_size 1 1 10)
 	new_cluster sessions "snowflake.max_ahead = 10ms"
 	start_cluster sessions
 	sql_on sessions -c "CREATE EXTENSION snowflake" -c "CREATE SEQUENCE plain_seq" -c "CREATE SEQUENCE cached_seq CACHE 1000"
