@@ -32,10 +32,12 @@ SELECT snowflake_encode('2026-01-01Z', 0, 4096);
 \echo :LAST_ERROR_SQLSTATE
 
 -- the bounds of a time
-SELECT t, snowflake_min_id(t), snowflake_max_id(t), snowflake_timestamp(snowflake_max_id(t))
+SELECT t, snowflake_min_id(t), snowflake_max_id(t), snowflake_last_before(t), snowflake_timestamp(snowflake_max_id(t))
   FROM unnest('{2023-01-01Z, 2023-01-01 00:00:00.000001Z, 2026-01-01Z, 2092-09-06 15:47:35.550999Z, 2092-09-06 15:47:35.551Z}'::timestamptz[]) AS t;
 SELECT t, snowflake_min_id(t) FROM unnest('{-infinity, 4714-11-24 BC, 2022-12-31 23:59:59.999999Z}'::timestamptz[]) AS t;
 SELECT t, snowflake_max_id(t) FROM unnest('{2092-09-06 15:47:35.552Z, 294276-12-31Z, infinity}'::timestamptz[]) AS t;
+SELECT t, snowflake_last_before(t)
+  FROM unnest('{-infinity, 4714-11-24 BC, 2023-01-01Z, 2092-09-06 15:47:35.551001Z, 294276-12-31Z, infinity}'::timestamptz[]) AS t;
 SELECT snowflake_min_id('2092-09-06 15:47:35.551001Z');
 \echo :LAST_ERROR_SQLSTATE
 SELECT snowflake_min_id('294276-12-31Z');
@@ -66,12 +68,24 @@ WITH ids AS (
 SELECT count(*) > 80000 AS many,
        count(*) FILTER (WHERE (its >= t) <> (id >= snowflake_min_id(t))) AS min_differs,
        count(*) FILTER (WHERE (its <= t) <> (id <= snowflake_max_id(t))) AS max_differs,
+       count(*) FILTER (WHERE (its < t) <> (id <= snowflake_last_before(t))) AS before_differs,
        count(*) FILTER (WHERE (its >= t AND its < '2092-01-01Z') <> snowflake_between(id, t, '2092-01-01Z')) AS since_differs,
        count(*) FILTER (WHERE (its >= '2024-01-01Z' AND its < t) <> snowflake_between(id, '2024-01-01Z', t)) AS until_differs
   FROM inside;
 
+-- any range of times, open ones too, but for those that begin after the end
+SELECT since, until, count(*) FILTER (WHERE snowflake_between(id, since, until))
+  FROM unnest('{0, 4194303, 4194304, 9223372036854775807}'::bigint[]) AS id,
+       unnest('{-infinity, 4714-11-24 BC, 2023-01-01Z, 2023-01-01 00:00:00.001Z, 2092-09-06 15:47:35.551Z}'::timestamptz[]) AS since,
+       unnest('{-infinity, 2023-01-01Z, 2023-01-01 00:00:00.001Z, 2092-09-06 15:47:35.551Z, infinity}'::timestamptz[]) AS until
+ GROUP BY since, until ORDER BY since, until;
+\set SHOW_CONTEXT never
+SELECT snowflake_between(1, 'infinity', 'infinity');
+\set SHOW_CONTEXT errors
+
 -- NULL is no bound
 SELECT snowflake_encode(NULL, 0, 0) IS NULL AS created_at, snowflake_encode(now(), NULL, 0) IS NULL AS worker_id,
-       snowflake_encode(now(), 0, NULL) IS NULL AS sequence, snowflake_min_id(NULL) IS NULL AS min, snowflake_max_id(NULL) IS NULL AS max;
+       snowflake_encode(now(), 0, NULL) IS NULL AS sequence, snowflake_min_id(NULL) IS NULL AS min, snowflake_max_id(NULL) IS NULL AS max,
+       snowflake_last_before(NULL) IS NULL AS before;
 SELECT snowflake_between(1, NULL, '2026-01-01Z') AS since, snowflake_between(1, '2022-01-01Z', NULL) AS until,
        snowflake_between(NULL, '2022-01-01Z', '2026-01-01Z') AS id, snowflake_between(1, '2025-01-01Z', NULL) AS outside;

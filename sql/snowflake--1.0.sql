@@ -61,10 +61,17 @@ AS 'MODULE_PATHNAME', 'snowflake_max_id'
 LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE;
 COMMENT ON FUNCTION snowflake_max_id(timestamptz) IS 'the greatest snowflake ID of this time or an earlier one';
 
--- Not strict, or the planner would not inline it.
+CREATE FUNCTION snowflake_last_before(until timestamptz) RETURNS bigint
+AS 'MODULE_PATHNAME', 'snowflake_last_before'
+LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE;
+COMMENT ON FUNCTION snowflake_last_before(timestamptz) IS 'the greatest snowflake ID before this time, or -1';
+
+-- Not strict, or the planner would not inline it.  Each argument but the key
+-- once, or it would not with a subquery.  The greatest ID rather than "<" the
+-- smallest one, because there is none after infinity.
 CREATE FUNCTION snowflake_between(id bigint, since timestamptz, until timestamptz) RETURNS boolean
 LANGUAGE SQL IMMUTABLE PARALLEL SAFE
-RETURN id >= snowflake_min_id(since) AND id < snowflake_min_id(until);
+RETURN id >= snowflake_min_id(since) AND id <= snowflake_last_before(until);
 COMMENT ON FUNCTION snowflake_between(bigint, timestamptz, timestamptz) IS 'is the time of a snowflake ID at or after the first and before the second?';
 
 -- As text

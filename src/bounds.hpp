@@ -1,13 +1,14 @@
 /*
  * bounds.hpp
- *		The smallest and the greatest ID of a time: what turns a condition on the
- *		time into one on the key.
+ *		The IDs at the bounds of a time: what turns a condition on the time into
+ *		one on the key.
  *
  * A time is exact to the microsecond, an ID to the millisecond.  For every time
  * t and every ID that is not negative,
  *
  *		time of the ID >= t   exactly if   ID >= min_id(t)
  *		time of the ID <= t   exactly if   ID <= max_id(t)
+ *		time of the ID <  t   exactly if   ID <= last_before(t)
  */
 #pragma once
 
@@ -50,6 +51,15 @@ max_id(const Layout &layout, UnixTime time) noexcept
 	if (ms >= kEndOfTime - 1)
 		return std::numeric_limits<int64_t>::max();
 	return ((ms + 1) << kLowBits) - 1;
+}
+
+/* -1, which is none, from the epoch down; the greatest ID there is after the end. */
+constexpr int64_t
+last_before(const Layout &layout, UnixTime time) noexcept
+{
+	const auto	id = min_id(layout, time);
+
+	return id ? *id - 1 : std::numeric_limits<int64_t>::max();
 }
 
 } // namespace snowflake

@@ -17,6 +17,7 @@ extern "C"
 SQL_FUNCTION(snowflake_encode);
 SQL_FUNCTION(snowflake_min_id);
 SQL_FUNCTION(snowflake_max_id);
+SQL_FUNCTION(snowflake_last_before);
 }
 
 using namespace snowflake;
@@ -84,4 +85,14 @@ snowflake_max_id(PG_FUNCTION_ARGS)
 	if (!id)
 		raise_no_such_time(time);
 	PG_RETURN_INT64(*id);
+}
+
+/* There is an answer for every time, so that a range may be open at its end. */
+Datum
+snowflake_last_before(PG_FUNCTION_ARGS)
+{
+	const TimestampTz time = PG_GETARG_TIMESTAMPTZ(0);
+
+	require_layout();
+	PG_RETURN_INT64(last_before(layout, to_unix_time(time)));
 }

@@ -15,7 +15,7 @@ use Test::More;
 
 my @of_the_layout = (
 	"snowflake_encode('2026-01-01Z', 1, 1)", "snowflake_min_id('2026-01-01Z')", "snowflake_max_id('2026-01-01Z')",
-	"snowflake_min_id('-infinity')", "snowflake_max_id('infinity')",
+	"snowflake_min_id('-infinity')", "snowflake_max_id('infinity')", "snowflake_last_before('infinity')",
 	"snowflake_between(1, '2026-01-01Z', '2026-02-01Z')");
 
 my %of_none = (

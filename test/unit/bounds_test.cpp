@@ -37,6 +37,7 @@ check(const Layout &layout, int64_t id, UnixTime time)
 
 	ASSERT_EQ(compare(layout, id, time) >= 0, min && id >= *min) << id << " " << time.ms << " " << time.us;
 	ASSERT_EQ(compare(layout, id, time) <= 0, max && id <= *max) << id << " " << time.ms << " " << time.us;
+	ASSERT_EQ(compare(layout, id, time) < 0, id <= last_before(layout, time)) << id << " " << time.ms << " " << time.us;
 }
 
 /* The IDs around both bounds of a time, and the times around an ID's. */
@@ -94,6 +95,11 @@ TEST(Bounds, Edges)
 	EXPECT_EQ(max_id(kDefault, {epoch + kEndOfTime - 2, 999}), kMaxId - (1 << 22));
 	EXPECT_EQ(max_id(kDefault, {epoch + kEndOfTime - 1, 0}), kMaxId);
 	EXPECT_EQ(max_id(kDefault, {epoch + kEndOfTime, 0}), kMaxId);
+
+	EXPECT_EQ(last_before(kDefault, {epoch, 0}), -1);
+	EXPECT_EQ(last_before(kDefault, {epoch, 1}), (1 << 22) - 1);
+	EXPECT_EQ(last_before(kDefault, {epoch + kEndOfTime - 1, 0}), kMaxId - (1 << 22));
+	EXPECT_EQ(last_before(kDefault, {epoch + kEndOfTime - 1, 1}), kMaxId);
 }
 
 TEST(Bounds, Infinity)
@@ -102,6 +108,8 @@ TEST(Bounds, Infinity)
 	EXPECT_EQ(max_id(kDefault, {INT64_MIN, 0}), std::nullopt);
 	EXPECT_EQ(min_id(kDefault, {INT64_MAX, 999}), std::nullopt);
 	EXPECT_EQ(max_id(kDefault, {INT64_MAX, 999}), kMaxId);
+	EXPECT_EQ(last_before(kDefault, {INT64_MIN, 0}), -1);
+	EXPECT_EQ(last_before(kDefault, {INT64_MAX, 999}), kMaxId);
 }
 
 } // namespace
