@@ -117,8 +117,8 @@ cmp_ok(count_rows($pitr), '<', $rows, 'and not those after it');
 goes_on($pitr, 'recovery to the middle', [$lost]);
 $pitr->stop;
 
-# The old primary goes on for a while after the promotion: its rows are lost, its
-# mark is not the new primary's, nor is its worker ID its own any more.
+# The old primary goes on for a while after the promotion: those rows are lost,
+# and its mark is not the new primary's.
 $standby->append_conf('postgresql.conf', 'archive_mode = off');
 $standby->promote;
 $standby->safe_psql('postgres', 'CHECKPOINT');
