@@ -36,9 +36,19 @@ measure_inserts() {
 	check_unpaced inserts
 	for key in "${keys[@]}"; do
 		sql_on inserts -c "SELECT sizes('$key')"
-		measure_lookups "$key" "$selected" "$seconds"
+		prepare_lookups "$key" "$selected"
 	done >>"$work/inserts.tsv"
-	measure_ranges "$seconds" >>"$work/inserts.tsv"
+	prepare_ranges
+	for ((round = 1; round <= rounds; round++)); do
+		for key in "${keys[@]}"; do
+			progress inserts "reads, round $round of $rounds, $key"
+			measure_lookups "$key" "$round" "$seconds"
+		done
+		for key in identity_time snowflake; do
+			pgbench_run inserts 2 "$seconds" "range_$key"
+			inserts_sample "$key" range "$round" "$tps"
+		done
+	done >>"$work/inserts.tsv"
 	stop_cluster inserts
 	as_user rm -rf inserts
 	load_samples <"$work/inserts.tsv"
@@ -48,36 +58,35 @@ measure_inserts() {
 # inserts_sample KEY METRIC ROUND VALUE
 inserts_sample() { printf 'inserts\t%s\t0\t%s\t%s\t%s\n' "$@"; }
 
-# measure_lookups KEY ROWS SECONDS: by ID, of the newest tenth of the rows
-measure_lookups() {
-	local hit total newhit newtotal
+# prepare_lookups KEY ROWS: by ID, of the newest tenth of the rows
+prepare_lookups() {
 	progress inserts "lookups, $1"
 	sql_on inserts -c "CREATE TABLE wanted_$1 AS SELECT row_number() OVER ()::integer AS n, id FROM t_$1 WHERE account > $2 * 0.9 AND account % 10 = 0" \
 		-c "ALTER TABLE wanted_$1 ADD PRIMARY KEY (n)" -c "VACUUM ANALYZE wanted_$1" -c "VACUUM ANALYZE t_$1"
-	script lookup "\\set n random(1, $(($2 / 100)))
+	script "lookup_$1" "\\set n random(1, $(($2 / 100)))
 SELECT note FROM t_$1 WHERE id = (SELECT id FROM wanted_$1 WHERE n = :n);"
-	pgbench_run inserts 4 1 lookup
-	read -r hit total < <(sql_on inserts -c "SELECT * FROM blocks('$1')")
-	pgbench_run inserts 4 "$3" lookup
-	read -r newhit newtotal < <(sql_on inserts -c "SELECT * FROM blocks('$1')")
-	inserts_sample "$1" lookup 1 "$tps"
-	inserts_sample "$1" lookup_hits 1 "$(awk -v h=$((newhit - hit)) -v t=$((newtotal - total)) 'BEGIN { print 100 * h / t }')"
 }
 
-# measure_ranges SECONDS: a thousandth of the time that the rows span
-measure_ranges() {
+# measure_lookups KEY ROUND SECONDS: the first run only fills the buffers
+measure_lookups() {
+	local hit total newhit newtotal
+	pgbench_run inserts 2 1 "lookup_$1"
+	read -r hit total < <(sql_on inserts -c "SELECT * FROM blocks('$1')")
+	pgbench_run inserts 2 "$3" "lookup_$1"
+	read -r newhit newtotal < <(sql_on inserts -c "SELECT * FROM blocks('$1')")
+	inserts_sample "$1" lookup "$2" "$tps"
+	inserts_sample "$1" lookup_hits "$2" "$(awk -v h=$((newhit - hit)) -v t=$((newtotal - total)) 'BEGIN { print 100 * h / t }')"
+}
+
+# A thousandth of the time that the rows span.
+prepare_ranges() {
 	local since step
-	progress inserts "ranges of time"
 	read -r since step < <(sql_on inserts -c "SELECT extract(epoch FROM min(created_at)), extract(epoch FROM max(created_at) - min(created_at)) / 1000 FROM t_identity_time")
-	script range "\\set n random(0, 999)
+	script range_identity_time "\\set n random(0, 999)
 SELECT count(*), sum(account) FROM t_identity_time WHERE created_at >= to_timestamp($since + :n * $step) AND created_at < to_timestamp($since + (:n + 1) * $step);"
-	pgbench_run inserts 4 "$1" range
-	inserts_sample identity_time range 1 "$tps"
 	read -r since step < <(sql_on inserts -c "SELECT extract(epoch FROM a), extract(epoch FROM b - a) / 1000 FROM (SELECT snowflake_timestamp(min(id)), snowflake_timestamp(max(id)) FROM t_snowflake) AS span (a, b)")
-	script range "\\set n random(0, 999)
+	script range_snowflake "\\set n random(0, 999)
 SELECT count(*), sum(account) FROM t_snowflake WHERE snowflake_between(id, to_timestamp($since + :n * $step), to_timestamp($since + (:n + 1) * $step));"
-	pgbench_run inserts 4 "$1" range
-	inserts_sample snowflake range 1 "$tps"
 }
 
 report_inserts() {
@@ -97,7 +106,7 @@ report_inserts() {
 		## Inserts
 
 		Tables of an ID, an integer and a short text, which differ by the key only; `identity_time` has `created_at` and its index besides,
-		to be read by time. pgbench with 4 clients; `synchronous_commit = off`, since else the disk is all that is measured. The tables are larger
+		to be read by time. pgbench with 4 clients, 2 for reads; `synchronous_commit = off`, since else the disk is all that is measured. The tables are larger
 		than `shared_buffers` (32 MB). `uuidv7` is a SQL function before PostgreSQL 18. Thousand rows a second, and WAL bytes a row:
 
 		![Rows a second by key](inserts.svg)
