@@ -57,7 +57,7 @@ count_instructions() {
 }
 
 # The compiler, as in the recorded file.
-compiler() { g++ -dumpfullversion -dumpmachine | tr '\n' ' '; }
+compiler() { echo "$(g++ -dumpfullversion) $(g++ -dumpmachine)"; }
 
 report_instructions() {
 	local recorded=$top/bench/results/instructions.tsv
@@ -67,7 +67,7 @@ report_instructions() {
 	} >"$work/instructions.recorded"
 	echo "## Instructions"
 	echo
-	echo "How many instructions a call takes inside of the function, counted by callgrind in a server; g++ $(compiler). Without those that read the system clock, once in a millisecond."
+	echo "How many instructions a call takes inside of the function, counted by callgrind in a server; g++ $(compiler). Without those that read the system clock, once in a millisecond; what leads there is a few instructions more or less."
 	echo
 	if [[ -f $recorded ]]; then
 		echo "| function | instructions | recorded before |"
