@@ -1,9 +1,9 @@
 # Every statement in the documentation runs.
 #
 # The blocks marked sql of each page run in their order, in one session in a
-# database of the page's own that starts empty.  One marked "sql NAME MAJOR"
-# runs only where that is the major version of the extension NAME.  What is not
-# to be run has another mark, or none.
+# database of the page's own, which has the extension unless the page itself
+# creates it.  One marked "sql NAME MAJOR" runs only where that is the major
+# version of the extension NAME.  What is not to be run has another mark, or none.
 use strict;
 use warnings;
 
@@ -61,6 +61,7 @@ foreach my $page (@pages)
 	$all += $blocks;
 	append_to_file($file, $sql);
 	$node->safe_psql('postgres', qq{CREATE DATABASE "$name"});
+	$node->safe_psql($name, 'CREATE EXTENSION snowflake') unless $sql =~ /^CREATE EXTENSION snowflake;/m;
 	my $result = run_log([ 'psql', '-XqAt', '-v', 'ON_ERROR_STOP=1', '-d', $node->connstr($name), '-f', $file ],
 		'>', \my $out, '2>', \my $err);
 	ok($result, "$name: $blocks blocks run");
