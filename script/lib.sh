@@ -79,13 +79,13 @@ make_work() {
 remove_work() {
 	trap '' HUP INT TERM
 	stop_processes
-	rm -rf "$work"
+	rm -rf "${work:?}"
 }
 
 # What runs in or below the run's directory is ours, and nothing else is: make,
 # prove and psql were started there, and a server changes to its data directory.
 processes() {
-	find /proc/[0-9]* -maxdepth 1 -name cwd -lname "$work*" -printf '%h\n' 2>/dev/null |
+	find /proc/[0-9]* -maxdepth 1 -name cwd -lname "${work:?}*" -printf '%h\n' 2>/dev/null |
 		sed 's,^/proc/,,'
 }
 
