@@ -43,15 +43,41 @@ timestamp_datum(const Fields &fields)
 	return TimestampTzGetDatum(to_timestamptz(layout.epoch_ms + fields.ms));
 }
 
+/*
+ * A row's columns, as heap_form_tuple() would lay them out behind the header:
+ * all have a fixed width and none is null, so it need not be worked out for
+ * each row.
+ */
+struct Columns
+{
+	TimestampTz created_at;
+	int32		worker;
+	int32		sequence;
+};
+
+static_assert(sizeof(Columns) == 16);
+
+static constexpr Size kRowHeader = MAXALIGN(SizeofHeapTupleHeader);
+
 Datum
 snowflake_decode(PG_FUNCTION_ARGS)
 {
 	const Fields fields = decompose_argument(fcinfo);
-	Datum		values[] = {timestamp_datum(fields), Int32GetDatum(fields.worker),
-							Int32GetDatum(fields.sequence)};
-	bool		nulls[lengthof(values)] = {};
+	const TupleDesc descriptor = result_descriptor(fcinfo);
+	char	   *row = static_cast<char *>(palloc0(kRowHeader + sizeof(Columns)));
+	HeapTupleHeader header = reinterpret_cast<HeapTupleHeader>(row);
+	Columns    *columns = reinterpret_cast<Columns *>(row + kRowHeader);
 
-	PG_RETURN_DATUM(HeapTupleGetDatum(heap_form_tuple(result_descriptor(fcinfo), values, nulls)));
+	HeapTupleHeaderSetDatumLength(header, kRowHeader + sizeof(Columns));
+	HeapTupleHeaderSetTypeId(header, descriptor->tdtypeid);
+	HeapTupleHeaderSetTypMod(header, descriptor->tdtypmod);
+	HeapTupleHeaderSetNatts(header, 3);
+	ItemPointerSetInvalid(&header->t_ctid);
+	header->t_hoff = kRowHeader;
+	columns->created_at = to_timestamptz(layout.epoch_ms + fields.ms);
+	columns->worker = fields.worker;
+	columns->sequence = fields.sequence;
+	PG_RETURN_POINTER(row);
 }
 
 Datum
