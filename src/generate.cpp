@@ -137,17 +137,17 @@ try_claim(int32_t wanted, int64_t *now)
  * Claims at least one tick, waiting until it can be had: for the keeper, or for
  * the clock.
  *
- * The patience for the clock starts again whenever somebody got a tick: then
- * the clock is fine, and this is a burst that is paced at the layout's rate.
+ * The patience starts again whenever somebody got a tick: then clock and keeper
+ * are fine, and this is a burst that is paced at the layout's rate.
  */
 [[gnu::cold, gnu::noinline]] static Claim
 wait_and_claim(int32_t wanted)
 {
 	static uint32 clock_event = 0;
 	static uint32 window_event = 0;
-	const Stopwatch since_start;
 	Stopwatch	since_progress;
-	int64_t		last_first = -1;
+	int64_t		last_seen = -1;
+	Stop		last_stop = Stop::kNone;
 	bool		waited_for_clock = false;
 	bool		waited_for_window = false;
 
@@ -165,16 +165,19 @@ wait_and_claim(int32_t wanted)
 		if (claim.stop == Stop::kExhausted)
 			raise_exhausted();
 
+		/* Not claim.first, which follows the clock. */
+		const int64_t last = shared->generator.last();
+
+		if (last != last_seen || claim.stop != last_stop)
+			since_progress = Stopwatch();
+		last_seen = last;
+		last_stop = claim.stop;
+
 		if (claim.stop == Stop::kLead)
 		{
 			const int64_t blocked_ms = layout.ms_of(claim.first);
 			const int64_t deficit = blocked_ms - (now + max_ahead);
 
-			if (claim.first != last_first)
-			{
-				last_first = claim.first;
-				since_progress = Stopwatch();
-			}
 			if (deficit > kClockPatience || since_progress.elapsed_ms() > kClockPatience)
 				raise_clock_behind(blocked_ms, now);
 
@@ -198,7 +201,7 @@ wait_and_claim(int32_t wanted)
 		if (RecoveryInProgress())
 			raise_in_recovery();
 
-		const int64_t left = kKeeperPatience - since_start.elapsed_ms();
+		const int64_t left = kKeeperPatience - since_progress.elapsed_ms();
 
 		if (left <= 0)
 			raise_keeper_late();
@@ -221,11 +224,20 @@ wait_and_claim(int32_t wanted)
 claim(int32_t wanted)
 {
 	int64_t		now;
-	const Claim claim = try_claim(wanted, &now);
+	Claim		claim = try_claim(wanted, &now);
 
 	if (claim.count == 0) [[unlikely]]
-		return wait_and_claim(wanted);
+		claim = wait_and_claim(wanted);
 	return claim;
+}
+
+/* The slow path of snowflake_next(), so that the fast one needs no stack. */
+[[gnu::cold, gnu::noinline]] static Datum
+wait_for_one()
+{
+	const Claim got = wait_and_claim(1);
+
+	return Int64GetDatum(layout.id_of(got.first, got.worker));
 }
 
 /* What snowflake_next(count) keeps between two rows. */
@@ -252,8 +264,11 @@ snowflake_next(PG_FUNCTION_ARGS)
 	(void) fcinfo;
 	require_layout();
 
-	const Claim got = claim(1);
+	int64_t		now;
+	const Claim got = try_claim(1, &now);
 
+	if (got.count == 0) [[unlikely]]
+		return wait_for_one();
 	PG_RETURN_INT64(layout.id_of(got.first, got.worker));
 }
 
