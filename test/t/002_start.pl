@@ -122,7 +122,7 @@ foreach my $few (0, 1)
 # What the server would not start with, ALTER SYSTEM does not take.
 foreach my $bad ("worker_id = 1024", "worker_bits = 17", "epoch = 'yesterday'", "max_ahead = '2h'")
 {
-	isnt($node->psql('postgres', "ALTER SYSTEM SET snowflake.$bad"), 0, "ALTER SYSTEM SET $bad is refused");
+	isnt(scalar $node->psql('postgres', "ALTER SYSTEM SET snowflake.$bad"), 0, "ALTER SYSTEM SET $bad is refused");
 }
 
 # A layout that is not the pinned one: every call says so, decoding too.

@@ -87,10 +87,18 @@ $node->restart;
 is(status($node, 'state'), 'wrong layout', 'another layout');
 $node->stop;
 
-# A keeper that fails.
+# A keeper that fails: somebody else has taken one of the two states.
 my $states = $node->pg_version >= 18 ? 'max_active_replication_origins' : 'max_replication_slots';
-my $failing = new_node('failing', conf => "$states = 1");
-isnt($failing->psql('postgres', 'SELECT snowflake_next()'), 0, 'without a place for the mark, calls fail');
+my $failing = new_node('failing', conf => "$states = 2", start => 0);
+$failing->append_conf('postgresql.conf', "shared_preload_libraries = ''");
+$failing->start;
+$failing->safe_psql('postgres', q{
+	CREATE EXTENSION snowflake;
+	SELECT pg_replication_origin_create('other');
+	SELECT pg_replication_origin_advance('other', '0/1')});
+$failing->append_conf('postgresql.conf', "shared_preload_libraries = 'snowflake'");
+$failing->restart;
+isnt(scalar $failing->psql('postgres', 'SELECT snowflake_next()'), 0, 'without a place for the mark, calls fail');
 is(status($failing, 'state'), 'waiting for the keeper', 'the keeper is what is waited for');
 ok($failing->poll_query_until('postgres', q{
 	SELECT keeper_error LIKE 'could not find free replication state%' AND keeper_error_at > stats_reset FROM snowflake_status}),
