@@ -137,17 +137,19 @@ sub keep_busy
 	return;
 }
 
-# One call.  Returns the ID or nothing, and the error.
+# One call, which has to return or fail within a minute.  Returns the ID or
+# nothing, and the error.
 sub probe
 {
 	my ($node) = @_;
 	my $session = new_session('probe');
-	my ($status, $id, $error) =
-	  $node->psql('postgres', "\\set VERBOSITY verbose\nSELECT snowflake_next()");
+	my $late = 0;
+	my ($status, $id, $error) = $node->psql('postgres',
+		"\\set VERBOSITY verbose\nSELECT snowflake_next()", timeout => 60, timed_out => \$late);
 
 	PostgreSQL::Test::Utils::append_to_file($session->{file}, "$id\n") if $id ne '';
 	$session->{ended} = 1;
-	return ($id, $error);
+	return ($id, $late ? 'no answer' : $error);
 }
 
 # Takes IDs as fast as it can, so that they run ahead of the clock, until so many
