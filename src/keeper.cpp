@@ -227,7 +227,7 @@ open_at(int64_t start, int64_t until)
  *
  * After a recovery, IDs may have been handed out that were not replicated.
  * Those that did not lead our clock by more than max_ahead are below the start
- * that is taken then, and starting there costs nobody a wait.  The mark is raised
+ * that is taken then, and starting there costs a wait of a millisecond.  The mark is raised
  * that far at once, since a restart does not know of the recovery any more.
  */
 static void
@@ -238,7 +238,7 @@ open_generator()
 
 	if (shared->after_recovery)
 	{
-		start = std::clamp(now_ms() + max_ahead, start, kEndOfTime);
+		start = std::clamp(now_ms() + max_ahead + 1, start, kEndOfTime);
 		set_attempt("writing the mark");
 		raise_mark(unix_ms(start));
 		record_success();
