@@ -224,9 +224,11 @@ public:
 	}
 
 	/*
-	 * Keeper only: lets claims go on, from last + 1.  Not below any tick that
-	 * was claimed before, or a caller that was held up in between could swap on
-	 * a tick that it had read then.
+	 * Keeper only: lets claims go on, from last + 1.  After a change of worker
+	 * `last` itself has to be above every tick that was claimed before, or a
+	 * caller that was held up in between could swap on the tick that it had read,
+	 * with the window that it had read.  So: the first tick of the next
+	 * millisecond, which is then not claimed.
 	 */
 	void
 	open(int64_t last) noexcept

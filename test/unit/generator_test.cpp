@@ -261,6 +261,7 @@ TEST(GeneratorThreads, NoTickTwiceWhileTheWorkerChanges)
 	Generator	generator;
 	std::atomic<int64_t> now{1000};
 	std::atomic<bool> stop{false};
+	std::atomic<size_t> started{0};
 	std::vector<std::vector<Got>> got(4);
 	std::vector<Turn> turns;
 	std::vector<std::thread> threads;
@@ -278,8 +279,19 @@ TEST(GeneratorThreads, NoTickTwiceWhileTheWorkerChanges)
 				const Claim claim = generator.claim(layout, wanted, now.load(), 20);
 
 				if (claim.count > 0 && mine.size() < 200000)
+				{
 					mine.push_back({claim.first, claim.count, claim.worker});
+					if (mine.size() == 1)
+						started++;
+				}
 			} });
+
+	/* All of them are at it before the worker changes. */
+	while (started.load() < got.size())
+	{
+		generator.publish({0, now.fetch_add(1) + 100}, kFar);
+		std::this_thread::yield();
+	}
 
 	std::mt19937_64 random(6);
 
@@ -294,9 +306,9 @@ TEST(GeneratorThreads, NoTickTwiceWhileTheWorkerChanges)
 			const int64_t reopen = layout.ms_of(last) + 1;
 			const int32_t worker = static_cast<int32_t>(random() % 1024);
 
-			turns.push_back({layout.tick_of(reopen), worker});
+			turns.push_back({layout.tick_of(reopen) + 1, worker});
 			generator.publish({worker, std::max(ms, reopen) + 10}, kFar);
-			generator.open(layout.tick_of(reopen) - 1);
+			generator.open(layout.tick_of(reopen));
 		}
 		else
 		{
@@ -435,10 +447,13 @@ look_step(Change &change)
 void
 open_step(Change &change)
 {
-	change.generator.open(kLayout.tick_of(kLayout.ms_of(change.last) + 1) - 1);
+	change.generator.open(kLayout.tick_of(kLayout.ms_of(change.last) + 1));
 }
 
-/* Reopens where the tick was, which the caller may have read before. */
+/*
+ * Reopens where the tick was, which the caller may have read before.  (The last
+ * tick before the next millisecond is no better: it may be that very tick.)
+ */
 void
 open_at_the_old_tick_step(Change &change)
 {
