@@ -90,6 +90,14 @@ sub undo_later
 	return;
 }
 
+sub undo_due
+{
+	my ($until) = @_;
+	$_->[1]->() foreach grep { $_->[0] <= $until } @due;
+	@due = grep { $_->[0] > $until } @due;
+	return;
+}
+
 sub apply_clock
 {
 	my ($machine, $extra) = @_;
@@ -215,12 +223,14 @@ sub after_burst
 }
 
 # The standby takes over, with little max_ahead, for the mark to count rather than
-# the clock.  If it is cut off before, IDs go on only as far as the mark it has.
+# the clock.  If it is cut off before, IDs go on only as far as the mark it has;
+# for there to be IDs, all that is temporary is undone first.
 sub fail_over
 {
 	my ($step, $max_ahead, $cut_off) = @_;
 	my ($old, $new) = ($primary, $standby);
 
+	undo_due('inf') if $cut_off;
 	synchronise() or return;
 	set_max_ahead($new, $max_ahead);
 	Load::keep_busy($old->{node}, $step->{pause});
@@ -446,14 +456,13 @@ foreach my $step (@schedule)
 	last if clock_gettime(CLOCK_MONOTONIC) - $begin >= $seconds;
 	$step_number++;
 	$faults{ $step->{fault} }[1]->($step);
-	$_->[1]->() foreach grep { $_->[0] <= $step_number } @due;
-	@due = grep { $_->[0] > $step_number } @due;
+	undo_due($step_number);
 	settle() or last;
 	Load::keep_busy($primary->{node}, $step->{pause});
 }
 
 # At the end all clocks are right, and IDs are issued for certain.
-$_->[1]->() foreach @due;
+undo_due('inf');
 settle();
 Load::stop();
 $_->{node}->stop('immediate') foreach @machines;
