@@ -68,6 +68,17 @@ $paced->safe_psql('postgres', 'SELECT count(snowflake_next()) FROM generate_seri
 is(status($paced, 'clock_waits > 0 AND clock_wait_time > 0'), 't', 'waits for the clock are counted');
 is(status($paced, 'max_lead'), '00:00:00', 'and there was no lead');
 is(status($paced, 'keeper_waits > 0 AND keeper_wait_time > 0'), 't', 'the first call waited for the keeper');
+
+# A keeper that does not answer, while the clock goes on past the window: the
+# call gives up all the same.
+my $keeper = status($paced, 'keeper_pid');
+ok($paced->poll_query_until('postgres', 'SELECT window_until < clock_timestamp() FROM snowflake_status'), 'the window lapses');
+kill 'STOP', $keeper;
+($status, $out, $err) = $paced->psql('postgres', 'SELECT snowflake_next()', timeout => 60);
+kill 'CONT', $keeper;
+like($err, qr/ERROR:  could not get a window for snowflake IDs in time/, 'a call does not wait for a stopped keeper for ever');
+like($err, qr/"snowflake keeper" does not answer/, 'and says what is wrong');
+ok(next_id($paced), 'IDs go on when the keeper does');
 $paced->stop;
 
 # A standby.
