@@ -15,6 +15,7 @@
  */
 #include <algorithm>
 #include <cstdint>
+#include <cstring>
 #include <ctime>
 
 #include "compat.h"
@@ -209,6 +210,44 @@ extend_window()
 	return kForever;
 }
 
+/*
+ * Tells when standbys have become synchronous that were not before, so far as
+ * this keeper knows: they need not have the mark that the window depends on.
+ */
+class StandbyWatch
+{
+public:
+	bool
+	asks_others()
+	{
+		if (strcmp(names_, synchronous_standbys()) == 0)
+			return false;
+		pfree(names_);
+		names_ = MemoryContextStrdup(TopMemoryContext, synchronous_standbys());
+		return *names_ != '\0';
+	}
+
+private:
+	char	   *names_ = MemoryContextStrdup(TopMemoryContext, "");
+};
+
+/*
+ * Holds all claims until the synchronous standbys have the mark.  It is written
+ * once more, because only what was written after the reload is certain to be
+ * acknowledged by the standbys that are asked now.
+ */
+static void
+hold_for_standbys()
+{
+	const int64_t last = shared->generator.close();
+
+	set_attempt("writing the mark");
+	wait_for_standbys(raise_mark(read_mark().unix_ms));
+	record_success();
+	shared->generator.open(last);
+	ConditionVariableBroadcast(&shared->keeper_did);
+}
+
 /* Lets IDs be issued from `start` to before `until`, if there is anything between. */
 static void
 open_at(int64_t start, int64_t until)
@@ -225,18 +264,19 @@ open_at(int64_t start, int64_t until)
  * Opens the generator at the mark, with nothing to issue: the first caller has
  * the window extended.
  *
- * After a recovery, IDs may have been handed out that were not replicated.
+ * After a promotion, IDs may have been handed out that were not replicated.
  * Those that did not lead our clock by more than max_ahead are below the start
- * that is taken then, and starting there costs a wait of a millisecond.  The mark is raised
- * that far at once, since a restart does not know of the recovery any more.
+ * that is taken then, and starting there costs a wait of a millisecond.  Until
+ * the mark is raised that far, it is of an earlier timeline.
  */
 static void
 open_generator()
 {
-	int64_t		start = std::max<int64_t>(layout.since_epoch(read_mark()), 0);
+	const Mark	mark = read_mark();
+	int64_t		start = std::max<int64_t>(layout.since_epoch(mark.unix_ms), 0);
 	const int64_t until = start;
 
-	if (shared->after_recovery)
+	if (is_of_earlier_timeline(mark))
 	{
 		start = std::clamp(now_ms() + max_ahead + 1, start, kEndOfTime);
 		set_attempt("writing the mark");
@@ -257,7 +297,7 @@ forget_mark()
 {
 	const uint64_t requested = shared->forget_requested.load();
 	const int64_t now = std::max<int64_t>(now_ms(), 0);
-	const int64_t forgotten = read_mark();
+	const int64_t forgotten = read_mark().unix_ms;
 
 	set_attempt("forgetting the mark");
 	shared->generator.close();
@@ -377,6 +417,7 @@ private:
 run()
 {
 	ClockWatch	clock_watch;
+	StandbyWatch standby_watch;
 	int64_t		last_seen = -1;
 
 	back_off();
@@ -403,6 +444,8 @@ run()
 		long		timeout = kForever;
 
 		clock_watch.look();
+		if (standby_watch.asks_others())
+			hold_for_standbys();
 		if (shared->forget_requested.load() != shared->forget_done.load())
 			forget_mark();
 		if (shared->window_wanted.load() || shared->generator.renewal_taken())

@@ -2,6 +2,7 @@
  * mark.cpp
  *		Keeps the mark and the pinned layout in replication origin states.
  */
+#include <algorithm>
 #include <cstdint>
 #include <optional>
 
@@ -43,22 +44,48 @@ write_origin(RepOriginId origin, uint64_t value, bool go_backward)
 	return XactLastRecEnd;
 }
 
-int64_t
-read_mark()
+/*
+ * The mark's value: Unix milliseconds, and above them how many timelines there
+ * were before the one on which it was written.  So until the first promotion it
+ * is the milliseconds and nothing else.  A recovery that ends in a promotion
+ * always starts a timeline; so the mark that the new primary finds tells that it
+ * was written before, however often the server is restarted until it is raised.
+ */
+static constexpr int kMillisecondBits = 43;	/* until the year 2248 */
+
+static uint64_t
+mark_value(int64_t unix_ms)
 {
-	return static_cast<int64_t>(read_origin(kMarkOrigin));
+	return static_cast<uint64_t>(GetWALInsertionTimeLine() - 1) << kMillisecondBits |
+		   static_cast<uint64_t>(unix_ms);
 }
 
+Mark
+read_mark()
+{
+	const uint64_t value = read_origin(kMarkOrigin);
+
+	return {static_cast<int64_t>(value & ((uint64_t{1} << kMillisecondBits) - 1)),
+			static_cast<TimeLineID>(value >> kMillisecondBits) + 1};
+}
+
+bool
+is_of_earlier_timeline(const Mark &mark)
+{
+	return mark.timeline != GetWALInsertionTimeLine();
+}
+
+/* The value of a later timeline is greater, whatever its milliseconds. */
 XLogRecPtr
 raise_mark(int64_t unix_ms)
 {
-	return write_origin(kMarkOrigin, static_cast<uint64_t>(unix_ms), false);
+	return write_origin(kMarkOrigin, mark_value(std::max(unix_ms, read_mark().unix_ms)), false);
 }
 
 XLogRecPtr
 force_mark(int64_t unix_ms)
 {
-	return write_origin(kMarkOrigin, static_cast<uint64_t>(unix_ms), true);
+	return write_origin(kMarkOrigin, mark_value(unix_ms), true);
 }
 
 /* The pin's value: epoch in Unix milliseconds << 8 | worker_bits. */
@@ -81,6 +108,12 @@ pin_layout(const Layout &layout)
 						false);
 }
 
+const char *
+synchronous_standbys()
+{
+	return max_wal_senders > 0 && SyncRepStandbyNames ? SyncRepStandbyNames : "";
+}
+
 /*
  * Not SyncRepWaitForLSN(): it returns normally when it is cancelled, and holds
  * up a shutdown.  Whatever this process's synchronous_commit is, some session
@@ -89,7 +122,7 @@ pin_layout(const Layout &layout)
 bool
 flushed_on_standbys(XLogRecPtr end)
 {
-	if (max_wal_senders == 0 || SyncRepStandbyNames == nullptr || *SyncRepStandbyNames == '\0')
+	if (*synchronous_standbys() == '\0')
 		return true;
 
 	LWLockAcquire(SyncRepLock, LW_SHARED);

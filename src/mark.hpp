@@ -23,18 +23,27 @@
 namespace snowflake
 {
 
-/* The cluster's mark in Unix milliseconds, whatever the worker ID; 0: none yet. */
-int64_t		read_mark();
+/* The cluster's mark, whatever the worker ID. */
+struct Mark
+{
+	int64_t		unix_ms;		/* 0: none yet */
+	TimeLineID	timeline;		/* on which it was written; 1 if there is none */
+};
+
+Mark		read_mark();
 
 /*
- * Writes the mark and flushes it, or raises an error.  Returns the end of its
- * WAL record.  Not in recovery.  raise_mark() never lowers it; force_mark()
- * does.
+ * Writes the mark, as one of the present timeline, and flushes it, or raises an
+ * error.  Returns the end of its WAL record.  Not in recovery.  raise_mark()
+ * never lowers it; force_mark() does.
  *
  * An error leaves a lightweight lock of the server's held: the caller must end.
  */
 XLogRecPtr	raise_mark(int64_t unix_ms);
 XLogRecPtr	force_mark(int64_t unix_ms);
+
+/* Has the server been promoted, or recovered from an archive, since it was written? */
+bool		is_of_earlier_timeline(const Mark &mark);
 
 /* The layout that this cluster's IDs have; nothing if not pinned yet. */
 std::optional<Layout> read_pinned_layout();
@@ -47,5 +56,8 @@ XLogRecPtr	pin_layout(const Layout &layout);
  * if none are configured.
  */
 bool		flushed_on_standbys(XLogRecPtr end);
+
+/* The standbys of which that is asked, as configured; empty if none. */
+const char *synchronous_standbys();
 
 } // namespace snowflake

@@ -4,13 +4,10 @@
  */
 #include <new>
 
-#include <unistd.h>
-
 #include "compat.h"
 
 extern "C"
 {
-#include "access/xlog.h"
 #include "miscadmin.h"
 #include "storage/ipc.h"
 #include "storage/shmem.h"
@@ -60,18 +57,6 @@ log_what_is_issued()
 						  ORIGIN_STATES_SETTING, ORIGIN_STATES)));
 }
 
-/*
- * Is this the start of a standby, or of a recovery from an archive?  The files
- * that ask for it are gone after the promotion.  The keeper could not tell: it
- * may start after the recovery has ended, and with "hot_standby" = off always
- * does.
- */
-static bool
-recovery_requested()
-{
-	return access(STANDBY_SIGNAL_FILE, F_OK) == 0 || access(RECOVERY_SIGNAL_FILE, F_OK) == 0;
-}
-
 extern "C" void
 snowflake_shmem_startup()
 {
@@ -93,7 +78,6 @@ snowflake_shmem_startup()
 		shared->reset_at = GetCurrentTimestamp();
 		ConditionVariableInit(&shared->keeper_did);
 		shared->lock = &GetNamedLWLockTranche(kName)->lock;
-		shared->after_recovery = recovery_requested();
 	}
 	LWLockRelease(AddinShmemInitLock);
 

@@ -59,12 +59,6 @@ struct Shared
 	std::atomic<uint64_t> forget_requested;
 	std::atomic<uint64_t> forget_done;
 
-	/*
-	 * This server was started to be a standby, or to recover from an archive: it
-	 * may have less than was written elsewhere.  Constant.
-	 */
-	bool		after_recovery;
-
 	/* The rest is protected by this lock. */
 	LWLock	   *lock;
 

@@ -149,7 +149,7 @@ snowflake_status(PG_FUNCTION_ARGS)
 	const int64_t last = shared->generator.last();
 	const Window window = shared->generator.window();
 	const int64_t now = layout.since_epoch(read_system_clock().unix_ms);
-	const int64_t mark = read_mark();
+	const int64_t mark = read_mark().unix_ms;
 	const int	keeper_pid = shared->keeper_pid.load();
 	const bool	issued = last != Generator::kClosed && last > shared->opened_at.load();
 	const bool	may_see_all = has_privs_of_role(GetUserId(), ROLE_PG_READ_ALL_STATS);

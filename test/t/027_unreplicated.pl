@@ -2,8 +2,8 @@
 # nor the mark that they had.  They led its clock, by less than max_ahead.
 #
 # Ruled out: a new primary that starts from the mark that it happens to have: when
-# it was a hot standby, when it was not, and when it is restarted before it has
-# issued anything, and nothing tells it any more that it was a standby.
+# it was a hot standby, when it was not, when it crashes before its keeper has
+# done anything, and when it is restarted before it has issued anything.
 use strict;
 use warnings;
 
@@ -21,6 +21,7 @@ my @before = (take_ids($primary, 1000));
 my %standbys = (
 	'hot standby'       => new_standby($primary, 'hot'),
 	'no hot standby'    => new_standby($primary, 'cold', conf => 'hot_standby = off'),
+	'crashed standby'   => new_standby($primary, 'crashed'),
 	'restarted standby' => new_standby($primary, 'restarted'));
 
 $primary->wait_for_catchup($_) foreach values %standbys;
@@ -33,7 +34,21 @@ foreach my $name (sort keys %standbys)
 	my $standby = $standbys{$name};
 
 	$standby->start;
-	$standby->promote;
+	if ($name eq 'crashed standby')
+	{
+		my $keeper = $standby->safe_psql('postgres', 'SELECT keeper_pid FROM snowflake_status');
+		my $mark   = mark_ms($standby);
+
+		kill STOP => $keeper;
+		$standby->promote;
+		is(mark_ms($standby), $mark, "$name: the mark is not raised yet");
+		$standby->stop('immediate');
+		$standby->start;
+	}
+	else
+	{
+		$standby->promote;
+	}
 	if ($name eq 'restarted standby')
 	{
 		ok(poll_until(sub { mark_ms($standby) > last_line($lost) >> 22 }), "$name: the mark is raised at once");

@@ -257,12 +257,12 @@ sub new_standby
 }
 
 # The mark that a server has, as the milliseconds of an ID (its upper 41 bits);
-# for servers with the default epoch.
+# for servers with the default epoch.  Above 43 bits it has the timeline.
 sub mark_ms
 {
 	my ($node) = @_;
 	return $node->safe_psql('postgres', q{
-		SELECT remote_lsn - '0/0' - extract(epoch FROM timestamptz '2023-01-01 00:00:00+00') * 1000
+		SELECT mod(remote_lsn - '0/0', power(2::numeric, 43)) - extract(epoch FROM timestamptz '2023-01-01 00:00:00+00') * 1000
 		  FROM pg_replication_origin_status WHERE local_id = 65001}) + 0;
 }
 
