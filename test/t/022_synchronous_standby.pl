@@ -3,7 +3,8 @@
 #
 # Ruled out: a window that is published before the mark is durable, here or on
 # the standby, so that the server that takes over gives out an ID that somebody
-# has already; a keeper that hangs on the absent standby, at a shutdown or when
+# has already; a window that stays open when a standby is asked for that need not
+# have the mark; a keeper that hangs on the absent standby, at a shutdown or when
 # the standby is not asked for any more.
 use strict;
 use warnings;
@@ -110,6 +111,26 @@ $standby->stop;
 	require_standby('');
 	goes_on($taker, $size, 'no standby is asked for');
 }
+
+# A standby that is asked for by a reload need not have the mark that IDs are
+# issued under: they stop until it has.
+$standby->start;
+$primary->wait_for_catchup('standby');
+$standby->stop;
+push @incarnations, [ take_ids($primary, 1000) ];
+require_standby('standby');
+ok( $primary->poll_query_until('postgres', q{SELECT state = 'waiting for the keeper' FROM snowflake_status}),
+	'asked for by a reload: IDs stop');
+{
+	my $taker = start_taker($primary);
+
+	wait_until_held($primary, $taker);
+	is(-s $taker->{file}, 0, 'asked for by a reload: not one more');
+	$standby->start;
+	goes_on($taker, 0, 'the standby that was asked for is there');
+}
+require_standby('');
+$standby->stop;
 
 # Failover: whatever was returned is below the mark that the standby has, though
 # it grants no lead to start from.
