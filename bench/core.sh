@@ -27,11 +27,21 @@ measure_core() {
 	progress_done core "$(wc -l <"$work/core.tsv") runs"
 }
 
+# swap_ratio SERIES: the least that an ID could cost, in terms of another call
+swap_ratio() {
+	sql -c "SELECT round((min(value) / $(over_empty "$1"))::numeric, 3)
+	          FROM sample WHERE part = 'core' AND x = 1 AND series = 'counter_and_swap'"
+}
+
 report_core() {
 	goal "the core's claim / a counter read and a compare-and-swap" 1.3 "$(
 		sql -c "SELECT round((min(value) FILTER (WHERE series = 'claim') / min(value) FILTER (WHERE series = 'counter_and_swap'))::numeric, 2)
 		          FROM sample WHERE part = 'core' AND x = 1"
 	)"
+	if [[ " ${parts[*]} " == *' one_call '* ]]; then
+		limit 'a counter read and a compare-and-swap / clock_timestamp(): no generator can be faster' "$(swap_ratio 'clock_timestamp()')"
+		limit 'the same / nextval' "$(swap_ratio 'nextval, cache 1')"
+	fi
 	cat <<-'TEXT'
 		## The limit
 

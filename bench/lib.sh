@@ -98,11 +98,11 @@ script() { as_user tee "$work/$1.sql" >/dev/null <<<"$2"; }
 
 # pgbench_run CLUSTER CLIENTS SECONDS SCRIPT [OPTION]...
 #
-# Sets tps, and leaves the latencies in $work/latencies.*.  Prepared, so that
-# planning is not what is measured.
+# Sets tps, and leaves the latencies in $work/latencies.*.  Prepared, and planned
+# once, so that planning is not what is measured.
 pgbench_run() {
 	rm -f "$work"/latencies.*
-	logged as_user "$bindir/pgbench" -h "$work/$1" -U postgres -n -M prepared -c "$2" \
+	logged as_user env PGOPTIONS='-c plan_cache_mode=force_generic_plan' "$bindir/pgbench" -h "$work/$1" -U postgres -n -M prepared -c "$2" \
 		-j "$(($2 < 2 ? $2 : 2))" -T "$3" -f "$work/$4.sql" -l --log-prefix="$work/latencies" "${@:5}" postgres
 	tps=$(sed -n 's/^tps = \([0-9.]*\).*/\1/p' "$work/log")
 }
@@ -144,6 +144,9 @@ goal() {
 		printf "| %s | at most %s | %s | %s |\n", text, bound, value, value + 0 <= bound + 0 ? "met" : "**missed**"
 	}' >>"$work/goals"
 }
+
+# limit TEXT VALUE: what stands among the goals and is given by the machine
+limit() { echo "| $1 | | $2 | as it is here |" >>"$work/goals"; }
 
 # The mean of some hundred, in microseconds: it is what commits cost here.
 measure_fsync() {
