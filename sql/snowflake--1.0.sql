@@ -147,3 +147,196 @@ LANGUAGE C VOLATILE PARALLEL UNSAFE;
 COMMENT ON FUNCTION snowflake_status_reset() IS 'set the counters of snowflake_status to zero';
 REVOKE ALL ON FUNCTION snowflake_status_reset() FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION snowflake_status_reset() TO pg_monitor;
+
+-- Moving tables over
+
+-- The lock that keeps other DDL out comes before the checks, and the one that
+-- keeps everybody out only when there is something to do.  The new ID is taken
+-- after that: those of the rows are all below it, and all later ones above.
+CREATE FUNCTION snowflake_convert(table_name regclass, column_name name) RETURNS SETOF text
+LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE
+SET search_path = pg_catalog, pg_temp
+SET row_security = off
+AS $$
+DECLARE
+	next_id text := (SELECT p.oid::regprocedure
+					   FROM pg_extension JOIN pg_proc AS p ON pronamespace = extnamespace
+					  WHERE extname = 'snowflake' AND proname = 'snowflake_next' AND pronargs = 0);
+	target record;
+	member record;
+	statements text[] := '{}';
+	statement text;
+	owned oid[] := '{}';		-- sequences of this column
+	drawn oid[] := '{}';		-- sequences that its default names
+	movable boolean := false;	-- there is a default to be replaced
+	done boolean := true;
+	largest bigint;
+	fresh bigint;
+BEGIN
+	IF table_name IS NULL OR column_name IS NULL THEN
+		RAISE EXCEPTION 'table and column must not be null' USING ERRCODE = 'null_value_not_allowed';
+	END IF;
+	IF current_setting('transaction_isolation') NOT IN ('read committed', 'read uncommitted') THEN
+		RAISE EXCEPTION 'cannot convert a column in isolation level "%"', current_setting('transaction_isolation')
+			USING ERRCODE = 'invalid_transaction_state',
+				  DETAIL = 'Its snapshot is older than the lock, so that rows could be overlooked.',
+				  HINT = 'Call it in a transaction that was begun with ISOLATION LEVEL READ COMMITTED.';
+	END IF;
+
+	SELECT relkind, relowner INTO target FROM pg_class WHERE oid = table_name;
+	IF NOT FOUND OR target.relkind NOT IN ('r', 'p') OR table_name::oid < 16384 THEN
+		RAISE EXCEPTION '"%" is not a table', table_name
+			USING ERRCODE = 'wrong_object_type',
+				  DETAIL = CASE WHEN target.relkind IS NULL THEN 'There is nothing of this name.'
+								ELSE format('It is a %s.', CASE target.relkind
+									WHEN 'v' THEN 'view' WHEN 'm' THEN 'materialized view'
+									WHEN 'f' THEN 'foreign table' WHEN 'S' THEN 'sequence'
+									WHEN 'r' THEN 'table of the system' ELSE 'relation of another kind' END) END,
+				  HINT = 'Name the table that the rows are inserted into.';
+	END IF;
+	IF NOT pg_has_role(target.relowner, 'USAGE') THEN
+		RAISE EXCEPTION 'must be owner of table %', table_name
+			USING ERRCODE = 'insufficient_privilege',
+				  DETAIL = format('It belongs to "%s".', pg_get_userbyid(target.relowner)),
+				  HINT = 'The default of a column is part of the table, and only its owner may change it.';
+	END IF;
+	EXECUTE format('LOCK TABLE %s IN SHARE UPDATE EXCLUSIVE MODE', table_name);
+
+	SELECT atttypid::regtype, attinhcount, attidentity INTO target
+	  FROM pg_attribute WHERE attrelid = table_name AND attname = column_name AND attnum > 0;
+	IF NOT FOUND THEN
+		RAISE EXCEPTION 'column "%" of table "%" does not exist', column_name, table_name
+			USING ERRCODE = 'undefined_column';
+	END IF;
+	IF target.attinhcount > 0 THEN
+		RAISE EXCEPTION 'column "%" of table "%" is inherited', column_name, table_name
+			USING ERRCODE = 'wrong_object_type',
+				  DETAIL = 'Partitions and child tables are converted with the table that they belong to.',
+				  HINT = (WITH RECURSIVE up (relid, inherits) AS (
+							SELECT table_name::oid, true
+							UNION
+							SELECT inhparent, attinhcount > 0
+							  FROM up JOIN pg_inherits ON inhrelid = relid
+							  JOIN pg_attribute ON attrelid = inhparent AND attname = column_name
+							 WHERE inherits)
+						  SELECT format('Convert %s.', string_agg(format('"%s"', relid::regclass), ', ' ORDER BY relid)) FROM up WHERE NOT inherits);
+	END IF;
+	IF target.atttypid <> 'bigint'::regtype THEN
+		-- What has to become a bigint too: from each column to the partitions and
+		-- children, to the parents, and to the foreign keys that refer to it.
+		WITH RECURSIVE wide (relid, name) AS (
+			SELECT table_name::oid, column_name
+			UNION
+			SELECT next.relid, next.name
+			  FROM wide JOIN pg_attribute AS a ON attrelid = relid AND attname = name,
+				   LATERAL (SELECT inhrelid, name FROM pg_inherits WHERE inhparent = relid
+							UNION ALL
+							SELECT inhparent, name FROM pg_inherits JOIN pg_attribute AS p ON p.attrelid = inhparent AND p.attname = name
+							 WHERE inhrelid = relid
+							UNION ALL
+							SELECT conrelid, f.attname
+							  FROM pg_constraint JOIN pg_attribute AS f ON f.attrelid = conrelid AND f.attnum = conkey[array_position(confkey, a.attnum)]
+							 WHERE contype = 'f' AND confrelid = relid) AS next (relid, name)
+		), tables AS (
+			SELECT relid, string_agg(format('ALTER COLUMN %I TYPE bigint', name), ', ' ORDER BY attnum) AS columns
+			  FROM wide JOIN pg_attribute ON attrelid = relid AND attname = name
+			 WHERE attinhcount = 0 AND atttypid IN ('integer'::regtype, 'smallint'::regtype)
+			 GROUP BY relid
+		)
+		SELECT string_agg(format('ALTER TABLE %s %s;', relid::regclass, columns), E'\n' ORDER BY relid <> table_name, relid)
+		  INTO statement FROM tables;
+		IF target.atttypid NOT IN ('integer'::regtype, 'smallint'::regtype) THEN
+			statement := 'Add a column of type bigint to the table, and let that be the key.';
+		END IF;
+		RAISE EXCEPTION 'column "%" of table "%" is not of type bigint', column_name, table_name
+			USING ERRCODE = 'datatype_mismatch',
+				  DETAIL = format('It is of type %s, and a snowflake ID has 64 bits.', target.atttypid),
+				  HINT = statement;
+	END IF;
+
+	FOR member IN
+		WITH RECURSIVE tree (relid, depth) AS (
+			SELECT table_name::oid, 0
+			UNION
+			SELECT inhrelid, depth + 1 FROM tree JOIN pg_inherits ON inhparent = relid
+		)
+		SELECT relid::regclass, attidentity, attgenerated, pg_get_expr(adbin, adrelid) AS value,
+			   ARRAY(SELECT objid
+					   FROM pg_depend JOIN pg_class AS s ON s.oid = objid AND relkind = 'S'
+					  WHERE classid = 'pg_class'::regclass AND refclassid = 'pg_class'::regclass
+						AND refobjid = relid AND refobjsubid = attnum AND deptype IN ('a', 'i')) AS owned,
+			   (SELECT refobjid
+				  FROM pg_depend JOIN pg_class AS s ON s.oid = refobjid AND relkind = 'S'
+				 WHERE classid = 'pg_attrdef'::regclass AND objid = d.oid AND refclassid = 'pg_class'::regclass LIMIT 1) AS drawn
+		  FROM (SELECT relid, max(depth) AS depth FROM tree GROUP BY relid) AS tables
+		  JOIN pg_attribute ON attrelid = relid AND attname = column_name
+		  LEFT JOIN pg_attrdef AS d ON adrelid = relid AND adnum = attnum
+		 ORDER BY depth DESC, relid
+	LOOP
+		owned := owned || member.owned;
+		done := done AND member.value IS NOT DISTINCT FROM next_id;
+		IF member.value IS NULL THEN
+			movable := movable OR member.owned <> '{}';
+			IF member.attidentity <> '' AND member.owned <> '{}' AND member.relid <> table_name THEN
+				statements := statements || format('ALTER TABLE ONLY %s ALTER COLUMN %I DROP IDENTITY', member.relid, column_name);
+			END IF;
+		ELSIF member.value = next_id THEN
+			movable := true;
+		-- The second is that of pgEdge's extension.
+		ELSIF member.value IN (format('nextval(%L::regclass)', member.drawn::regclass),
+							   format('snowflake.nextval(%L::regclass)', member.drawn::regclass), 'snowflake.nextval()') THEN
+			movable := true;
+			drawn := drawn || member.drawn;
+		ELSE
+			movable := false;
+			EXIT;
+		END IF;
+	END LOOP;
+	IF NOT movable THEN
+		RAISE EXCEPTION 'column "%" of table "%" does not take its values from a sequence', column_name, member.relid
+			USING ERRCODE = 'object_not_in_prerequisite_state',
+				  DETAIL = CASE WHEN member.value IS NULL THEN 'It has no default.'
+								WHEN member.attgenerated <> '' THEN format('It is generated as %s.', member.value)
+								ELSE format('Its default is %s.', member.value) END,
+				  HINT = CASE WHEN member.attgenerated <> '' THEN 'A generated column has no default.'
+							  ELSE format('If new rows shall have a snowflake ID there: ALTER TABLE %s ALTER COLUMN %I SET DEFAULT %s;',
+										  member.relid, column_name, next_id) END;
+	END IF;
+	IF done THEN
+		RETURN;
+	END IF;
+
+	EXECUTE format('LOCK TABLE %s IN ACCESS EXCLUSIVE MODE', table_name);
+	EXECUTE format('SELECT max(%I) FROM %s', column_name, table_name) INTO largest;
+	EXECUTE format('SELECT %s', next_id) INTO fresh;
+	IF largest >= fresh THEN
+		RAISE EXCEPTION 'column "%" of table "%" has values above new IDs', column_name, table_name
+			USING ERRCODE = 'object_not_in_prerequisite_state',
+				  DETAIL = format('The largest value is %s, and the next ID is %s.', largest, fresh),
+				  HINT = 'New IDs would be among the old values, and could be equal to one. Nothing was changed.';
+	END IF;
+
+	FOREACH statement IN ARRAY statements ||
+		format('ALTER TABLE %s ALTER COLUMN %I %sSET DEFAULT %s', table_name, column_name,
+			   CASE WHEN target.attidentity <> '' THEN format('DROP IDENTITY, ALTER COLUMN %I ', column_name) END, next_id)
+	LOOP
+		EXECUTE statement;
+		RETURN NEXT statement;
+	END LOOP;
+
+	-- A sequence stays where something else uses it or owns it.
+	FOR statement IN
+		SELECT format('DROP SEQUENCE %s', s.oid::regclass)
+		  FROM pg_class AS s
+		 WHERE oid = ANY (owned || drawn) AND pg_has_role(relowner, 'USAGE')
+		   AND NOT EXISTS (SELECT FROM pg_depend WHERE refclassid = 'pg_class'::regclass AND refobjid = s.oid AND deptype <> 'i')
+		   AND NOT EXISTS (SELECT FROM pg_depend WHERE classid = 'pg_class'::regclass AND objid = s.oid
+							  AND (deptype IN ('i', 'e') OR deptype = 'a' AND s.oid <> ALL (owned)))
+		 ORDER BY 1
+	LOOP
+		EXECUTE statement;
+		RETURN NEXT statement;
+	END LOOP;
+END
+$$;
+COMMENT ON FUNCTION snowflake_convert(regclass, name) IS 'have a column take snowflake IDs instead of values of a sequence; returns the statements that it ran';

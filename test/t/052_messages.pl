@@ -12,12 +12,31 @@ use Test::More;
 my $top  = "$FindBin::RealBin/../..";
 my $page = slurp_file("$top/doc/when-something-is-wrong.md");
 
+# Where the registry has its own.
+my $registry = -e "$top/doc/registry.md" ? slurp_file("$top/doc/registry.md") : '';
+
 # A message as the page has it: what is printed stands as three dots.
 my $conversion = qr/%[-+ 0#]*(?:\d+|\*)?(?:\.(?:\d+|\*))?(?:hh|h|ll|l|z)?[a-zA-Z]/;
 
-# The texts of errmsg(), with the file that has them.
+# The messages, with the file that has them.
 my %messages;
 my $unread = 0;
+
+sub keep
+{
+	my ($text, $name) = @_;
+
+	if ($text =~ /[a-z]{2}/)
+	{
+		$messages{$text} = $name;
+		return;
+	}
+	$unread++;
+	diag("$name: a message without words of its own: \"$text\"");
+	return;
+}
+
+# The texts of errmsg().
 foreach my $file (glob "$top/src/*.cpp $top/src/*.hpp $top/src/*.h")
 {
 	my $source = slurp_file($file);
@@ -29,15 +48,23 @@ foreach my $file (glob "$top/src/*.cpp $top/src/*.hpp $top/src/*.h")
 
 		$text =~ s/\\(.)/$1/g;
 		$text =~ s/$conversion/…/g;
-		if ($text =~ /[a-z]{2}/)
-		{
-			$messages{$text} = $name;
-		}
-		else
-		{
-			$unread++;
-			diag("$name: a message without words of its own: \"$text\"");
-		}
+		keep($text, $name);
+	}
+}
+
+# Those of PL/pgSQL.
+foreach my $file (glob "$top/sql/*--*.sql")
+{
+	my $source = slurp_file($file);
+	my ($name) = $file =~ m,([^/]+)$,;
+
+	while ($source =~ /\bRAISE\b(?!\s*;)(?:\s+(?:EXCEPTION|WARNING|NOTICE|INFO|LOG)\b)?\s*(?:'((?:[^']|'')*)')?/g)
+	{
+		my $text = $1 // '';
+
+		$text =~ s/''/'/g;
+		$text =~ s/%/…/g;
+		keep($text, $name);
 	}
 }
 is($unread, 0, 'each message stands in the source as a text');
@@ -48,9 +75,9 @@ cmp_ok(scalar @rules, '>', 4, 'there are alerts');
 
 my @titles = $page =~ /^### `(.+)`$/mg;
 my @alerts = $page =~ /^### (Snowflake\w+)$/mg;
-my %titles = map { $_ => 1 } @titles;
+my %titles = map { $_ => 1 } @titles, $registry =~ /^### `(.+)`$/mg;
 
-ok($titles{$_}, "the page has \"$_\" ($messages{$_})") foreach sort keys %messages;
+ok($titles{$_}, "a page has \"$_\" ($messages{$_})") foreach sort keys %messages;
 is_deeply([ grep { !$messages{$_} } @titles ], [], 'the page has no message that is not in the source');
 is_deeply([ sort @alerts ], [ sort @rules ], 'the page has each alert, and no other');
 
