@@ -2,8 +2,8 @@ MODULE_big = snowflake
 OBJS = $(patsubst %.cpp,%.o,$(sort $(wildcard src/*.cpp)))
 PGFILEDESC = "snowflake - time-ordered 64-bit IDs that are unique across servers"
 
-EXTENSION = snowflake
-DATA = $(wildcard sql/snowflake--*.sql)
+EXTENSION = snowflake snowflake_registry
+DATA = $(wildcard sql/snowflake*--*.sql)
 
 # Header-only C++20: the library needs no libstdc++ at run time.  Libraries are
 # loaded with global visibility, so only what the server looks up is exported.
@@ -22,6 +22,7 @@ REGRESS = \
 	partition \
 	published \
 	query \
+	registry \
 	status \
 	text
 REGRESS_OPTS = --temp-instance=tmp_instance --temp-config=test/regress.conf
