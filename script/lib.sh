@@ -48,6 +48,15 @@ choose_server() {
 	PG_CONFIG=${PG_MAJOR:+/usr/lib/postgresql/$PG_MAJOR/bin/pg_config}
 }
 
+# The Debian whose PostgreSQL has this major version.
+release_of() {
+	case "$1" in
+		15) echo bookworm ;;
+		17) echo trixie ;;
+		18) echo sid ;;
+	esac
+}
+
 # Nothing of the caller's must reach our servers and clients: not the host, the
 # service or the port of some other server, not the language.
 clean_environment() {
