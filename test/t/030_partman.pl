@@ -89,13 +89,22 @@ query("SELECT partman.run_maintenance('public.event')");
 is(days(), '3 4 5 6 7 8', 'retention drops what is older than two days before the newest row');
 is(query('SELECT string_agg(DISTINCT what, $$,$$ ORDER BY what) FROM event'), 'day 3,day 4,day 5', 'with its rows');
 
-# A pause longer than premake: the rows land in the default partition, and maintenance stops.
+# A pause longer than premake: the rows land in the default partition, and
+# maintenance stops, or no longer sees them.
 query("UPDATE partman.part_config SET retention = NULL WHERE parent_table = 'public.event'");
 insert_on(20);
 is(in_default(), '3', 'after a longer pause rows land in the default partition');
 my ($status, $out, $err) = $node->psql('postgres', "SELECT partman.run_maintenance('public.event')");
-isnt($status, 0, 'and maintenance fails');
-like($err, qr/updated partition constraint for default partition "event_default" would be violated/, 'because of them');
+if ($major < 5)
+{
+	isnt($status, 0, 'and maintenance fails');
+	like($err, qr/updated partition constraint for default partition "event_default" would be violated/, 'because of them');
+}
+else
+{
+	is($status, 0, 'and maintenance takes no notice');
+	is(days(), '3 4 5 6 7 8', 'so that no partition is made for them');
+}
 query("SELECT partman.partition_data_id('public.event', p_batch_count => 10)");
 is(in_default(), '0', 'partition_data_id() moves them out');
 query("SELECT partman.run_maintenance('public.event')");
@@ -111,7 +120,7 @@ query("SELECT partman.run_maintenance('public.event')");
 like(days(), qr/ 40 41 42$/, 'and maintenance goes on from there');
 
 # What all that is for.
-my @scans = query("EXPLAIN (COSTS OFF) SELECT * FROM event WHERE snowflake_between(id, " . day(39) . ', ' . day(40) . ')') =~ /Scan.* on event_/g;
+my @scans = query("EXPLAIN (COSTS OFF) SELECT * FROM event WHERE snowflake_between(id, " . day(39) . ', ' . day(40) . ')') =~ /Scan.* on event_\w+ event/g;
 is(scalar @scans, 1, 'a query by time reads one partition');
 is(query("SELECT count(*) FROM event WHERE snowflake_between(id, " . day(39) . ', ' . day(40) . ')'), '3', 'and finds its rows');
 
