@@ -76,7 +76,7 @@ my $newest = last_line($incarnations[-1][0]);
 cmp_ok(mark_ms($primary), '>', $newest >> 22, 'the primary has flushed a mark beyond');
 
 # Nor does a restart get past it.
-$primary->restart('fast');
+$primary->restart;
 {
 	my $taker = start_taker($primary, sql => 'SELECT snowflake_next()');
 
