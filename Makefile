@@ -16,6 +16,7 @@ PG_CPPFLAGS = -isystem $(shell $(PG_CONFIG) --includedir-server)
 # The module has to be preloaded, so installcheck starts a server of its own.
 REGRESS = \
 	generate \
+	backfill \
 	convert \
 	decode \
 	encode \
