@@ -335,7 +335,18 @@ INSERT INTO payment VALUES (1, 1), (2, 2);
 SELECT snowflake_convert('"Customer"', 'id');
 \echo :LAST_ERROR_SQLSTATE
 SELECT snowflake_convert('"Customer"', 'code');
+-- what is in a partition key cannot be widened
 SELECT snowflake_convert('line', 'Line');
+CREATE TABLE log (id serial) PARTITION BY RANGE (id);
+CREATE TABLE log_1 PARTITION OF log FOR VALUES FROM (1) TO (1000) PARTITION BY HASH ((id % 7));
+SELECT snowflake_convert('log', 'id');
+CREATE TABLE slice (id serial, what text) PARTITION BY LIST (what);
+CREATE TABLE slice_a PARTITION OF slice FOR VALUES IN ('a') PARTITION BY HASH ((id % 7));
+SELECT snowflake_convert('slice', 'id');
+-- a column of a type's
+CREATE TYPE typed AS ("Key" integer, what text);
+CREATE TABLE typed_table OF typed ("Key" WITH OPTIONS PRIMARY KEY DEFAULT nextval('log_id_seq'));
+CREATE TABLE typed_user (key integer REFERENCES typed_table);
 DROP EVENT TRIGGER no_rewrite;
 CREATE PROCEDURE do_what_the_hint_says(tab regclass, col name) LANGUAGE plpgsql AS $$
 DECLARE
@@ -349,6 +360,8 @@ EXCEPTION WHEN datatype_mismatch THEN
 END
 $$;
 CALL do_what_the_hint_says('"Customer"', 'id');
+CALL do_what_the_hint_says('typed_table', 'Key');
+SELECT snowflake_convert('typed_table', 'Key');
 SELECT snowflake_convert('"Customer"', 'id');
 WITH new AS (INSERT INTO "Customer" (parent) SELECT max(id) FROM "Customer" RETURNING id),
   invoice AS (INSERT INTO shop.invoice SELECT id, 1, id FROM new RETURNING customer, number),
@@ -382,14 +395,14 @@ DROP SCHEMA snowflake;
 
 SELECT sequences();
 DROP TABLE animal, bird, fish, swimmer, duck, carp;
-DROP TABLE line, payment, refund, account, shop.invoice, "Customer", shop."Order", shop.odd, shop.pg_class;
+DROP TABLE log, slice, typed_table, typed_user, line, payment, refund, account, shop.invoice, "Customer", shop."Order", shop.odd, shop.pg_class;
 DROP TABLE apple, pear, plum, mine, lost, brief, always, by_default, event, event_old, visit, plain, keyed, kept, mixed, secret, owned, shared, former;
 DROP SERVER regress_snowflake_server CASCADE;
 DROP FOREIGN DATA WRAPPER regress_snowflake_fdw;
 DROP MATERIALIZED VIEW a_matview;
 DROP VIEW a_view, everything, state;
 DROP TABLE refused, file;
-DROP TYPE a_type, key;
+DROP TYPE a_type, key, typed;
 DROP FUNCTION no_rewrite, remember, sequences, shop.nextval;
 DROP PROCEDURE do_what_the_hint_says;
 DROP SCHEMA shop;

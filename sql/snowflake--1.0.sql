@@ -237,14 +237,27 @@ BEGIN
 							SELECT conrelid, f.attname
 							  FROM pg_constraint JOIN pg_attribute AS f ON f.attrelid = conrelid AND f.attnum = conkey[array_position(confkey, a.attnum)]
 							 WHERE contype = 'f' AND confrelid = relid) AS next (relid, name)
-		), tables AS (
-			SELECT relid, string_agg(format('ALTER COLUMN %I TYPE bigint', name), ', ' ORDER BY attnum) AS columns
+		), narrow AS (
+			SELECT relid, name, attnum, attinhcount,
+				   EXISTS (SELECT FROM pg_depend
+							WHERE classid = 'pg_class'::regclass AND objid = relid AND objsubid = attnum
+							  AND refclassid = 'pg_class'::regclass AND refobjid = relid AND deptype = 'i') AS in_key
 			  FROM wide JOIN pg_attribute ON attrelid = relid AND attname = name
-			 WHERE attinhcount = 0 AND atttypid IN ('integer'::regtype, 'smallint'::regtype)
-			 GROUP BY relid
+			 WHERE atttypid IN ('integer'::regtype, 'smallint'::regtype)
+		), tables AS (
+			SELECT relid,
+				   CASE reloftype WHEN 0 THEN format('ALTER TABLE %s ', relid::regclass) ELSE format('ALTER TYPE %s ', reloftype::regtype) END ||
+				   string_agg(format(CASE reloftype WHEN 0 THEN 'ALTER COLUMN %I TYPE bigint' ELSE 'ALTER ATTRIBUTE %I TYPE bigint CASCADE' END, name),
+							  ', ' ORDER BY attnum) || ';' AS statement
+			  FROM narrow JOIN pg_class ON oid = relid
+			 WHERE attinhcount = 0
+			 GROUP BY relid, reloftype
 		)
-		SELECT string_agg(format('ALTER TABLE %s %s;', relid::regclass, columns), E'\n' ORDER BY relid <> table_name, relid)
-		  INTO statement FROM tables;
+		SELECT coalesce((SELECT format('Make a new table, and move the rows over: column "%s" is in the partition key of "%s", and cannot be widened.',
+									   name, relid::regclass)
+						   FROM narrow WHERE in_key ORDER BY relid LIMIT 1),
+						(SELECT string_agg(tables.statement, E'\n' ORDER BY relid <> table_name, relid) FROM tables))
+		  INTO statement;
 		IF target.atttypid NOT IN ('integer'::regtype, 'smallint'::regtype) THEN
 			statement := 'Add a column of type bigint to the table, and let that be the key.';
 		END IF;
