@@ -11,8 +11,8 @@ BEGIN
 	EXECUTE sql;
 EXCEPTION WHEN OTHERS THEN
 	GET STACKED DIAGNOSTICS code = RETURNED_SQLSTATE, message = MESSAGE_TEXT, detail = PG_EXCEPTION_DETAIL;
-	message := regexp_replace(message, '20(2[5-9]|[3-9]\d)-[-0-9 :.+]*\d', '…', 'g');
-	detail := regexp_replace(detail, '20(2[5-9]|[3-9]\d)-[-0-9 :.+]*\d', '…', 'g');
+	message := regexp_replace(message, '20(2[5-9]|[3-9]\d)-[-0-9 :.+]*\d', '~', 'g');
+	detail := regexp_replace(detail, '20(2[5-9]|[3-9]\d)-[-0-9 :.+]*\d', '~', 'g');
 END
 $$;
 
