@@ -343,6 +343,11 @@ SELECT snowflake_convert('log', 'id');
 CREATE TABLE slice (id serial, what text) PARTITION BY LIST (what);
 CREATE TABLE slice_a PARTITION OF slice FOR VALUES IN ('a') PARTITION BY HASH ((id % 7));
 SELECT snowflake_convert('slice', 'id');
+-- nor what comes from two tables
+CREATE TABLE cap (id serial);
+CREATE TABLE hat (id integer);
+CREATE TABLE top_hat () INHERITS (cap, hat);
+SELECT snowflake_convert('cap', 'id');
 -- a column of a type's
 CREATE TYPE typed AS ("Key" integer, what text);
 CREATE TABLE typed_table OF typed ("Key" WITH OPTIONS PRIMARY KEY DEFAULT nextval('log_id_seq'));
@@ -395,7 +400,7 @@ DROP SCHEMA snowflake;
 
 SELECT sequences();
 DROP TABLE animal, bird, fish, swimmer, duck, carp;
-DROP TABLE log, slice, typed_table, typed_user, line, payment, refund, account, shop.invoice, "Customer", shop."Order", shop.odd, shop.pg_class;
+DROP TABLE cap, hat, top_hat, log, slice, typed_table, typed_user, line, payment, refund, account, shop.invoice, "Customer", shop."Order", shop.odd, shop.pg_class;
 DROP TABLE apple, pear, plum, mine, lost, brief, always, by_default, event, event_old, visit, plain, keyed, kept, mixed, secret, owned, shared, former;
 DROP SERVER regress_snowflake_server CASCADE;
 DROP FOREIGN DATA WRAPPER regress_snowflake_fdw;

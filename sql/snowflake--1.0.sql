@@ -253,9 +253,9 @@ BEGIN
 			 WHERE attinhcount = 0
 			 GROUP BY relid, reloftype
 		)
-		SELECT coalesce((SELECT format('Make a new table, and move the rows over: column "%s" is in the partition key of "%s", and cannot be widened.',
-									   name, relid::regclass)
-						   FROM narrow WHERE in_key ORDER BY relid LIMIT 1),
+		SELECT coalesce((SELECT format('Make a new table, and move the rows over: column "%s" of "%s" cannot be widened, for it is %s.',
+									   name, relid::regclass, CASE WHEN in_key THEN 'in a partition key' ELSE 'inherited from two tables' END)
+						   FROM narrow WHERE in_key OR attinhcount > 1 ORDER BY relid LIMIT 1),
 						(SELECT string_agg(tables.statement, E'\n' ORDER BY relid <> table_name, relid) FROM tables))
 		  INTO statement;
 		IF target.atttypid NOT IN ('integer'::regtype, 'smallint'::regtype) THEN
