@@ -1,0 +1,172 @@
+# The registry fails over to an asynchronous standby, under load, and the latest
+# commits are lost: leases of worker IDs that had a row on the standby, and of
+# some that had not; renewals; releases.  Then once more, by itself.
+#
+# Ruled out: a worker ID that the new registry leases while somebody holds it
+# from the old one; a call that is answered before the registry is fenced; a token
+# from before that still works; a registry that fences itself and forgets it,
+# since its first calls fail.
+use strict;
+use warnings;
+
+use FindBin;
+use lib $FindBin::RealBin;
+use PostgreSQL::Test::Cluster;
+use PostgreSQL::Test::Utils;
+use Registry;
+use Snowflake;
+use Test::More;
+
+my $longest = 4;
+my @issued;
+my $sessions = 0;
+
+# A session that leases, renews and releases until the server goes away; it
+# keeps what it was told.
+sub start_session
+{
+	my ($node) = @_;
+	my $session = {
+		file   => PostgreSQL::Test::Utils::tempdir() . '/session' . ++$sessions,
+		script => PostgreSQL::Test::Utils::tempdir() . "/session$sessions.sql",
+	};
+	my $show = "SELECT :worker_id, :'id', " . ms(":'valid_from'::timestamptz") . ', ';
+	my $until = ms(":'valid_until'::timestamptz");
+	my $from  = ms(":'valid_from'::timestamptz");
+	my $round = qq{
+		SELECT *, token AS id FROM snowflake_registry.lease('session $sessions', '$longest s') \\gset
+		$show $until;
+		SELECT * FROM snowflake_registry.renew(:'token', '$longest s', :'valid_until', :worker_id) \\gset
+		$show $until;
+		-- each second one is given back, and was not used at all
+		SELECT :worker_id % 2 = 0 AS given_back \\gset
+		\\if :given_back
+			$show $from;
+			SELECT snowflake_registry.release(:'token', :'valid_from');
+		\\endif
+	};
+
+	append_to_file($session->{script}, $round x 2000);
+	$session->{run} = IPC::Run::start(
+		[ 'psql', '-XqAt', '-d', $node->connstr('postgres'), '-f', $session->{script} ],
+		'<', \undef, '>', $session->{file}, '2>', "$session->{file}.err");
+	return $session;
+}
+
+# The leases that the sessions of a server have got: of each the last that it
+# was told.
+sub end_sessions
+{
+	my (@sessions) = @_;
+	my %leases;
+
+	foreach my $session (@sessions)
+	{
+		$session->{run}->finish;
+		foreach (split /\n/, slurp_file($session->{file}))
+		{
+			next unless /^(\d+)\|([-0-9a-f]{36})\|(\d+)\|(\d+)$/;
+			$leases{$2} = { worker_id => $1, from => $3, until => $4 };
+		}
+	}
+	return values %leases;
+}
+
+# The standby stops receiving; the primary goes on, and is killed; the standby
+# takes over.
+sub fail_over
+{
+	my ($primary, $standby) = @_;
+	my @before = map { start_session($primary) } 1 .. 2;
+	my $taken = 'SELECT count(*) FROM snowflake_registry.worker';
+
+	ok($primary->poll_query_until('postgres', "SELECT ($taken) >= 8"), 'leases before');
+	$primary->wait_for_catchup($standby);
+	$standby->append_conf('postgresql.conf', "primary_conninfo = ''");
+	$standby->reload;
+	ok($standby->poll_query_until('postgres', 'SELECT NOT EXISTS (SELECT FROM pg_stat_wal_receiver)'), 'the standby is cut off');
+	my $there = $standby->safe_psql('postgres', $taken);
+	my $lost = lease($primary, "'lost', '$longest s'");
+	ok($primary->poll_query_until('postgres', "SELECT ($taken) > $there + 20"), 'more leases, which are lost');
+	$lost = renew($primary, $lost, "'$longest s', '$lost->{valid_until}', $lost->{worker_id}");
+	$primary->stop('immediate');
+	push @issued, end_sessions(@before);
+
+	call_fails($standby, 'in recovery', "SELECT snowflake_registry.$_", '25006', qr/the registry cannot be used during recovery/)
+	  foreach "lease('early')", 'fence()';
+	$standby->promote;
+	is($standby->safe_psql('postgres', $taken), $there, 'they are lost');
+	return $lost;
+}
+
+# Leases until there is one, and then a lot of them.
+sub lease_all
+{
+	my ($node) = @_;
+	my @got;
+
+	ok( poll_until(sub {
+			my $lease = lease($node, "'late', '1 s'");
+			push @got, $lease if $lease;
+			return $lease;
+		}),
+		'there are leases again');
+	while (my $lease = lease($node, "'late', '1 s'"))
+	{
+		push @got, $lease;
+		last if @got > 60;
+	}
+	push @issued, @got;
+	return @got;
+}
+
+my $first = new_registry('first', init => [ allows_streaming => 1 ], conf => "fsync = off\nautovacuum = off");
+set_up($first, "worker_bits => 8, longest_lease => '$longest s'");
+$first->safe_psql('postgres', q{SELECT snowflake_registry.reserve(200, 'db200')});
+my $second = new_standby($first, 'second');
+my $kept = lease($first, "'kept', '$longest s'");
+my $lost = fail_over($first, $second);
+
+# Closed, to everybody and for whatever.
+foreach my $call ("lease('a')", "renew('$kept->{token}')", "release('$kept->{token}', now())", "reserve(9, 'a')", 'unreserve(200)')
+{
+	call_fails($second, "before the fence: $call", "SELECT snowflake_registry.$call", '55000',
+		qr/the registry may have lost leases, and is closed until it is fenced/,
+		qr/DETAIL:  It was on timeline 1, and is on timeline 2\./);
+}
+my ($status, $floor, $notice) = $second->psql('postgres', 'SELECT ' . ms('f') . ' FROM snowflake_registry.fence() AS f');
+is($status, 0, 'fenced');
+like($notice, qr/DETAIL:  1 worker IDs are reserved/, 'the notice says what is reserved');
+like($notice, qr/HINT:  Compare the reservations/, 'and what to do');
+
+# Open, but no token works, nor does what its holder knows close it again.
+call_fails($second, 'a token that is not lost', "SELECT snowflake_registry.renew('$kept->{token}', worker_id => $kept->{worker_id}, valid_until => '$kept->{valid_until}')",
+	'28000', qr/this is not the token of a lease, or is no longer/);
+call_fails($second, 'a lost token', "SELECT snowflake_registry.renew('$lost->{token}', worker_id => $lost->{worker_id}, valid_until => '$lost->{valid_until}')",
+	'28000', qr/this is not the token of a lease, or is no longer/);
+call_fails($second, 'too early', q{SELECT snowflake_registry.lease('a', '1 s')}, '53400', qr/all worker IDs are taken/,
+	qr/DETAIL:  Worker ID \d+ is free at /);
+call_fails($second, 'too early to reserve', q{SELECT snowflake_registry.reserve(201, 'a')}, '55006', qr/worker ID 201 is not free until/);
+my @late = lease_all($second);
+is(scalar(grep { $_->{from} < $floor } @late), 0, 'not before fence() said so');
+is(scalar(grep { $_->{worker_id} == 200 } @late), 0, 'nor what is reserved');
+cmp_ok($lost->{until}, '>', $lost->{from} + 1000 * $longest, 'the lost lease was renewed');
+
+# Now by itself: the first call has no row, but stays.
+$second->safe_psql('postgres', 'UPDATE snowflake_registry.registry SET fence_itself = true');
+my $third = new_standby($second, 'third');
+fail_over($second, $third);
+my ($ok, $out, $warning) = $third->psql('postgres', q{SELECT * FROM snowflake_registry.lease('first')});
+is($ok, 0, 'by itself: no error');
+is($out, '', 'by itself: no lease either');
+like($warning, qr/WARNING:  the registry has fenced itself on its new timeline 3/, 'by itself: says so');
+call_fails($third, 'by itself: too early', q{SELECT snowflake_registry.lease('a', '1 s')}, '53400', qr/all worker IDs are taken/);
+call_fails($third, 'by itself: a token', "SELECT snowflake_registry.renew('$late[-1]{token}')", '28000',
+	qr/this is not the token of a lease/);
+is($third->safe_psql('postgres', 'SELECT timeline, fence_needed IS NULL FROM snowflake_registry.registry'), '3|t', 'by itself: committed');
+lease_all($third);
+
+check_leases('failover', @issued);
+
+$third->stop;
+done_testing();
