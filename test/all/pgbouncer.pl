@@ -59,8 +59,9 @@ sub start_pooler
 	append_to_file("$dir/users.txt", qq{"$user" ""\n});
 	append_to_file("$dir/pgbouncer.ini", "[databases]\napp = " . address($node) . qq{
 [pgbouncer]
+listen_addr = 127.0.0.1
 listen_port = $port
-unix_socket_dir = $dir
+unix_socket_dir =
 auth_type = trust
 auth_file = $dir/users.txt
 $settings
@@ -68,7 +69,7 @@ $settings
 	$pooler = { port => $port, log => "$dir/pgbouncer.log" };
 	$pooler->{run} = IPC::Run::start([ 'pgbouncer', "$dir/pgbouncer.ini" ], '<', \undef, '>', $pooler->{log}, '2>&1');
 	ok( poll_until(sub {
-			return run_log([ 'psql', '-XqAt', '-h', $dir, '-p', $port, '-d', 'app', '-c', 'SELECT 1' ], '>', \my $out, '2>', \my $err);
+			return run_log([ 'psql', '-XqAt', '-h', '127.0.0.1', '-p', $port, '-d', 'app', '-c', 'SELECT 1' ], '>', \my $out, '2>', \my $err);
 		}),
 		'the pooler answers')
 	  or diag(slurp_file($pooler->{log}));
@@ -76,13 +77,15 @@ $settings
 }
 
 # pgbench with that protocol and these scripts; returns its exit status, output
-# and errors.
+# and errors.  Each client has a thread, because pgbench waits for a statement to
+# be prepared: meanwhile those of the same thread would keep their connections.
+# By TCP, for a socket refuses when so many come at once.
 sub bench
 {
 	my ($protocol, @scripts) = @_;
 	my $run = IPC::Run::run(
 		[
-			'pgbench', '-n', '-h', $dir, '-p', $pooler->{port}, '-M', $protocol, '-c', $clients, '-j', 2, '-t', $each,
+			'pgbench', '-n', '-h', '127.0.0.1', '-p', $pooler->{port}, '-M', $protocol, '-c', $clients, '-j', $clients, '-t', $each,
 			(map { ('-f', "$dir/$_.sql") } @scripts), 'app'
 		],
 		'<', \undef, '>', \my $out, '2>', \my $err,
@@ -103,7 +106,7 @@ foreach my $protocol ('simple', 'extended', $prepares ? 'prepared' : ())
 	my ($status, $out, $err) = bench($protocol, 'one', 'several');
 
 	$parents += $clients * $each;
-	is($status, 0, "$protocol: no error");
+	is($status, 0, "$protocol: no error") or diag($err);
 	like($out, qr{actually processed: (\d+)/\1$}m, "$protocol: all transactions are done");
 	like($out, qr{number of failed transactions: 0 }, "$protocol: none failed");
 	unlike($err, qr/ERROR|FATAL|aborted/, "$protocol: nor is one told");
@@ -118,14 +121,14 @@ foreach my $protocol ('simple', 'extended', $prepares ? 'prepared' : ())
 cmp_ok(query('SELECT count(DISTINCT backend) FROM parent'), '<=', 20 * ($prepares ? 3 : 2), 'many clients shared few connections');
 cmp_ok(query('SELECT count(*) FROM child'), '>', 0, 'both kinds of transactions were run');
 
-# What old versions do with prepared statements.  A client that fails keeps its
-# transaction, and with it a connection, to the end of pgbench: not 'several'.
+# What old versions do with prepared statements.  (pgbench tells the error, and
+# may go on: the statement that has the name is the same.)  A client that fails
+# keeps its connection to the end if it is in a transaction: not 'several'.
 if (!$prepares)
 {
-	my ($status, $out, $err) = bench('prepared', 'one');
+	my (undef, undef, $err) = bench('prepared', 'one');
 
-	isnt($status, 0, 'prepared: fails with this version');
-	like($err, qr/prepared statement "\w+" (?:already exists|does not exist)/, 'prepared: as the page says');
+	like($err, qr/prepared statement "\w+" (?:already exists|does not exist)/, 'prepared: fails with this version, as the page says');
 	is( query('SELECT count(DISTINCT id) = count(*) FROM (SELECT id FROM parent UNION ALL SELECT id FROM child) AS ids'),
 		't', 'prepared: no ID twice all the same');
 }
