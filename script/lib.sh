@@ -43,7 +43,7 @@ choose_server() {
 	fi
 	if [[ -z ${PG_MAJOR:-} ]]; then
 		PG_MAJOR=$(apt-cache depends postgresql 2>/dev/null |
-			sed -n 's/^ *Depends: postgresql-\([0-9]*\)$/\1/p')
+			sed -n 's/^ *Depends: postgresql-\([0-9]*\)$/\1/p') || PG_MAJOR=
 	fi
 	PG_CONFIG=${PG_MAJOR:+/usr/lib/postgresql/$PG_MAJOR/bin/pg_config}
 }
