@@ -28,6 +28,9 @@ sub new_primary
 
 	if ($node->safe_psql('postgres', q{SELECT count(*) FROM pg_settings WHERE name = 'output_plugin_libraries'}))
 	{
+		my ($status, $out, $err) = $node->psql('postgres', q{SELECT pg_create_logical_replication_slot('refused', 'pglogical_output')});
+
+		like($err, qr/library "pglogical_output" may not be used as an output plugin/, "$name: refuses pglogical at first");
 		$node->append_conf('postgresql.conf', page_block($page, 'ini pglogical, where the setting is known'));
 		$node->restart;
 	}
