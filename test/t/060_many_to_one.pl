@@ -27,7 +27,8 @@ my @primaries = map {
 	new_clock_node($_->[0], worker_id => $_->[1], clock => $_->[2], init => [ allows_streaming => 1 ],
 		conf => page_block($page, 'ini many-to-one'))
 } [ 'a', 1, 0 ], [ 'b', 2, 0 ], [ 'c', 3, $skew ];
-my $collector = new_node('collector', worker_id => 4);
+# It has fewer workers than it wants at first; they need not wait for long.
+my $collector = new_node('collector', worker_id => 4, conf => 'wal_retrieve_retry_interval = 100ms');
 my $fast = $primaries[2];
 
 foreach my $node (@primaries)
