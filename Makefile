@@ -59,7 +59,7 @@ unit: test/unit/unit test/unit/unit_tsan
 	test/unit/unit_tsan --gtest_filter='*Threads*'
 
 # Any bytes into what reads text, each for so long.
-FUZZ_SECONDS = 60
+FUZZ_SECONDS = 30
 
 $(FUZZERS): %: %.cpp $(HEADERS_ALL)
 	$(CLANG) -std=c++20 -O1 -g -Wall -Wextra -Isrc $(WARNINGS) -fsanitize=fuzzer,address,undefined -fno-sanitize-recover=all -o $@ $<
