@@ -70,7 +70,7 @@ SELECT worker_id, valid_from, valid_until FROM snowflake_registry.lease('e', '10
 -- then the one that ended longest ago
 SELECT worker_id, valid_from, valid_until FROM snowflake_registry.lease('f', asker_now => '2024-01-01 00:00:50Z');
 SELECT worker_id, valid_from, valid_until FROM snowflake_registry.lease('g', asker_now => '2024-01-01 00:00:51Z');
-SELECT worker_id, holder, state, reserved, valid_from, valid_until, time_left, renewals, client_addr FROM snowflake_registry.status;
+SELECT worker_id, holder, state, reserved, valid_from, valid_until, time_left, renewals, client_addr IS NOT DISTINCT FROM inet_client_addr() AS ours FROM snowflake_registry.status;
 
 -- renewals: a new token each time, and never a shorter lease
 SELECT * FROM snowflake_registry.lease('h', '60 s', 2, '2024-01-02 00:00:00Z') \gset h0_
