@@ -73,4 +73,11 @@ fuzz: $(FUZZERS)
 exports: $(shlib)
 	test/exports $(shlib)
 
-.PHONY: unit fuzz exports
+# The archive of what is committed, as the PostgreSQL Extension Network takes it.
+DISTNAME = snowflake-$(shell sed -n '/"provides"/q; s/^ *"version": "\(.*\)",/\1/p' META.json)
+DISTDIR = .
+
+dist:
+	git archive --format=zip --prefix=$(DISTNAME)/ -o $(DISTDIR)/$(DISTNAME).zip HEAD
+
+.PHONY: unit fuzz exports dist
