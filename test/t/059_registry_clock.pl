@@ -1,0 +1,104 @@
+# The clock of the registry is an hour off, either way, and those of who asks it
+# are right, or off as well.
+#
+# Ruled out: intervals that overlap because of a clock; a holder that is well, and
+# is robbed of its worker ID by who believes the registry's clock; a lease that
+# reaches further than a fence does.
+use strict;
+use warnings;
+
+use FindBin;
+use lib $FindBin::RealBin;
+use FakeClock;
+use PostgreSQL::Test::Cluster;
+use PostgreSQL::Test::Utils;
+use Registry;
+use Snowflake;
+use Test::More;
+use Time::HiRes ();
+
+my $node = new_registry('registry', conf => 'fsync = off');
+set_up($node, "worker_bits => 1, longest_lease => '1 min'");
+$node->stop;
+with_clock($node);
+$node->start;
+
+# The true time, as an argument; so many seconds off.
+sub now_is
+{
+	my ($off) = @_;
+	return sprintf 'to_timestamp(%.3f)', Time::HiRes::time() + ($off // 0);
+}
+
+my @issued;
+sub keep
+{
+	my ($name, $lease) = @_;
+
+	ok($lease, $name);
+	push @issued, $lease if $lease;
+	return $lease;
+}
+
+# What a renewal has made longer is the same lease.
+sub keep_renewed
+{
+	my ($name, $lease) = @_;
+	my $renewed = renew($node, $lease, "'30 s', '$lease->{valid_until}', $lease->{worker_id}, " . now_is());
+
+	ok($renewed, $name) or return $lease;
+	cmp_ok($renewed->{until}, '>=', $lease->{until}, "$name: is never shorter");
+	@issued = grep { $_ != $lease } @issued;
+	push @issued, $renewed;
+	return $renewed;
+}
+
+my $first  = keep('the first',  lease($node, q{'first', '30 s', NULL, } . now_is()));
+my $second = keep('the second', lease($node, q{'second', '30 s', NULL, } . now_is()));
+
+# Right, but the asker's is ahead, as far as a lease may reach: by that clock both have ended.
+call_fails($node, 'right, an asker somewhat ahead', q{SELECT snowflake_registry.lease('thief', '10 s', NULL, } . now_is(40) . ')', '53400',
+	qr/all worker IDs are taken/);
+
+# An hour ahead: by this clock both have ended.
+$node->set_clock(3600);
+call_fails($node, 'ahead', q{SELECT snowflake_registry.lease('thief', '30 s', NULL, } . now_is() . ')', '53400', qr/all worker IDs are taken/);
+call_fails($node, 'ahead, asked for', q{SELECT snowflake_registry.lease('thief', '30 s', 0, } . now_is() . ')', '55006',
+	qr/worker ID 0 is held by "first" until /);
+$first = keep_renewed('ahead: a renewal', $first);
+
+# Who is an hour ahead as well may take over, for time that nobody else has.
+my $taken = keep('ahead, and so is the asker', lease($node, q{'ahead', '30 s', 1, } . now_is(3600)));
+call_fails($node, 'the one that was there', "SELECT snowflake_registry.renew('$second->{token}')", '28000',
+	qr/this is not the token of a lease, or is no longer/);
+
+# An hour behind.
+$node->set_clock(-3600);
+call_fails($node, 'behind', q{SELECT snowflake_registry.lease('right', '30 s', NULL, } . now_is() . ')', '22008',
+	qr/the asker's clock is too far ahead of the registry's/, qr/DETAIL:  It shows .*, the registry's .*, and no lease reaches further than/);
+$first = keep_renewed('behind: a renewal says what there is', $first);
+call_fails($node, 'behind, and so is the asker', q{SELECT snowflake_registry.lease('behind', '30 s', NULL, } . now_is(-3600) . ')', '53400',
+	qr/all worker IDs are taken/);
+call_fails($node, 'right, an asker ahead', q{SELECT snowflake_registry.lease('ahead', '30 s', NULL, } . now_is(3600) . ')', '22008',
+	qr/the asker's clock is too far ahead of the registry's/);
+
+# Right again.
+$node->set_clock(0);
+$first = keep_renewed('right: a renewal', $first);
+$node->safe_psql('postgres', "SELECT snowflake_registry.release('$first->{token}', '$first->{valid_until}'::timestamptz - interval '25 s')");
+$first->{until} -= 25_000;
+ok( poll_until(sub {
+		my $again = lease($node, q{'again', '2 s', NULL, } . now_is());
+		push @issued, $again if $again;
+		return $again;
+	}),
+	'what was released is leased again');
+
+# A fence that sees a right clock knows of the wrong one that was believed.
+my $fenced = $node->safe_psql('postgres', 'SELECT ' . ms('f') . ' FROM snowflake_registry.fence() AS f');
+cmp_ok($fenced, '>=', $taken->{from} + 60_000, 'a fence reaches as far as a lease may have, by the clock that was');
+
+check_leases('clocks', @issued);
+
+$node->stop;
+done_testing();
