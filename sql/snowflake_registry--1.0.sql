@@ -583,7 +583,7 @@ GRANT EXECUTE ON FUNCTION snowflake_registry.lease(text, interval, integer, time
 -- valid_until and worker_id are what the holder knows: the registry that knows
 -- of less has lost it.
 CREATE FUNCTION snowflake_registry.renew(token uuid, duration interval DEFAULT '60 s', valid_until timestamptz DEFAULT NULL,
-	worker_id integer DEFAULT NULL, asker_now timestamptz DEFAULT clock_timestamp())
+	worker_id integer DEFAULT NULL, asker_now timestamptz DEFAULT clock_timestamp(), registry uuid DEFAULT NULL)
 RETURNS SETOF snowflake_registry.leased
 LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE ROWS 1 SECURITY DEFINER SET search_path = pg_catalog, pg_temp
 AS $$
@@ -605,6 +605,13 @@ BEGIN
 	r := snowflake_registry.open_registry(false);
 	IF r.uuid IS NULL THEN
 		RETURN;
+	END IF;
+
+	-- One that was misdirected must not close this registry.
+	IF registry <> r.uuid THEN
+		RAISE EXCEPTION USING ERRCODE = 'invalid_parameter_value',
+			MESSAGE = 'the lease is of another registry',
+			DETAIL = format('It is of %s, and this is %s.', registry, r.uuid);
 	END IF;
 
 	-- Has the registry ever handed out what the holder holds?  No row is locked
@@ -641,9 +648,9 @@ BEGIN
 		RETURNING o.worker_id, o.token, o.valid_from, o.valid_until, r.worker_bits, r.epoch, r.uuid;
 END
 $$;
-COMMENT ON FUNCTION snowflake_registry.renew(uuid, interval, timestamptz, integer, timestamptz) IS 'extend a lease, and get a new token for it';
-REVOKE ALL ON FUNCTION snowflake_registry.renew(uuid, interval, timestamptz, integer, timestamptz) FROM PUBLIC;
-GRANT EXECUTE ON FUNCTION snowflake_registry.renew(uuid, interval, timestamptz, integer, timestamptz) TO snowflake_registry;
+COMMENT ON FUNCTION snowflake_registry.renew(uuid, interval, timestamptz, integer, timestamptz, uuid) IS 'extend a lease, and get a new token for it';
+REVOKE ALL ON FUNCTION snowflake_registry.renew(uuid, interval, timestamptz, integer, timestamptz, uuid) FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION snowflake_registry.renew(uuid, interval, timestamptz, integer, timestamptz, uuid) TO snowflake_registry;
 
 -- IDs before used_until have been used.
 CREATE FUNCTION snowflake_registry.release(token uuid, used_until timestamptz) RETURNS void
