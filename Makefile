@@ -13,6 +13,10 @@ PG_CXXFLAGS = -std=c++20 -fno-exceptions -fno-rtti -fvisibility=hidden -Wno-regi
 # The server's headers are not ours to warn about.
 PG_CPPFLAGS = -isystem $(shell $(PG_CONFIG) --includedir-server)
 
+# The client of the registry.
+PG_CPPFLAGS += -isystem $(shell $(PG_CONFIG) --includedir)
+SHLIB_LINK = $(libpq)
+
 # The module has to be preloaded, so installcheck starts a server of its own.
 REGRESS = \
 	generate \

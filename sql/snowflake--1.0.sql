@@ -122,6 +122,8 @@ CREATE FUNCTION snowflake_status(
 	OUT max_lead interval,
 	OUT window_until timestamptz,
 	OUT mark timestamptz,
+	OUT lease_holder text,
+	OUT lease_valid_until timestamptz,
 	OUT clock_waits bigint,
 	OUT clock_wait_time double precision,
 	OUT keeper_waits bigint,

@@ -17,6 +17,7 @@ extern "C"
 #include "clock.hpp"
 #include "pin.hpp"
 #include "settings.hpp"
+#include "privileges.hpp"
 #include "shared.hpp"
 #include "stopwatch.hpp"
 #include "timestamps.hpp"
@@ -32,6 +33,9 @@ static constexpr int64_t kClockPatience = 1000;
  * takes for a keeper that has failed to be started again.
  */
 static constexpr int64_t kKeeperPatience = 10000;
+
+/* The longest that a call waits for a lease once the registry is known to be in trouble. */
+static constexpr int64_t kLeasePatience = 1000;
 
 /* How many ticks snowflake_next(count) claims at a time. */
 static constexpr int32_t kChunk = 256;
@@ -70,6 +74,60 @@ raise_in_recovery()
 					errdetail("The primary issues IDs as the worker ID that is configured here."),
 					errhint("Take the ID from the primary.")));
 	pg_unreachable();
+}
+
+/*
+ * The registry may have been called by names that are nobody's business, so its
+ * own words are for those who may see all of the statistics.
+ */
+[[noreturn]] static void
+raise_no_lease()
+{
+	char		failure[sizeof(shared->lease_failure)];
+
+	LWLockAcquire(shared->lock, LW_SHARED);
+
+	const Lease lease = shared->lease;
+	const TimestampTz failure_at = shared->lease_failure_at;
+	const int	failures = shared->lease_failures;
+
+	strlcpy(failure, shared->lease_failure, sizeof(failure));
+	LWLockRelease(shared->lock);
+
+	const char *ended = lease.until > 0
+							? psprintf("The lease of worker ID %d ended at %s.", lease.worker, to_text(layout.epoch_ms + lease.until))
+							: "None has been granted yet.";
+
+	ereport(ERROR, (errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+					errmsg("no lease of a worker ID for snowflake IDs"),
+					failures == 0 ? errdetail("%s The registry has not answered yet.", ended) :
+					may_see_all() ? errdetail("%s The registry, at %s: %s.", ended, timestamptz_to_str(failure_at), failure) :
+									errdetail("%s The registry did not grant one at %s.", ended, timestamptz_to_str(failure_at)),
+					errhint("IDs go on as soon as the registry grants a lease; see keeper_error in snowflake_status and the server log.")));
+	pg_unreachable();
+}
+
+/* Is it the registry that the keeper waits for? */
+static bool
+lease_is_missing(int64_t blocked_ms)
+{
+	LWLockAcquire(shared->lock, LW_SHARED);
+
+	const bool	missing = leasing() && blocked_ms >= shared->lease.until;
+
+	LWLockRelease(shared->lock);
+	return missing;
+}
+
+static bool
+registry_is_in_trouble()
+{
+	LWLockAcquire(shared->lock, LW_SHARED);
+
+	const bool	trouble = shared->lease_failures > 0;
+
+	LWLockRelease(shared->lock);
+	return trouble;
 }
 
 [[noreturn]] static void
@@ -198,11 +256,15 @@ wait_and_claim(int32_t wanted)
 
 		/* The keeper has to do something, unless it never will. */
 		confirm_layout();
-		if (RecoveryInProgress())
+		if (RecoveryInProgress() && !leasing())
 			raise_in_recovery();
 
-		const int64_t left = kKeeperPatience - since_progress.elapsed_ms();
+		const bool	lease_missing = lease_is_missing(std::max(now, layout.ms_of(claim.first)));
+		const int64_t patience = lease_missing && registry_is_in_trouble() ? kLeasePatience : kKeeperPatience;
+		const int64_t left = patience - since_progress.elapsed_ms();
 
+		if (left <= 0 && lease_missing)
+			raise_no_lease();
 		if (left <= 0)
 			raise_keeper_late();
 
@@ -335,8 +397,9 @@ snowflake_forget_mark(PG_FUNCTION_ARGS)
 						errmsg("cannot forget the snowflake mark during recovery")));
 
 	ereport(WARNING, (errmsg("snowflake IDs start from the system clock again"),
-					  errdetail("This assumes that worker ID %d has never issued an ID later than now. If it has, IDs repeat.",
-								worker_id)));
+					  leasing() ? errdetail("They go on with another lease of the registry: they do not repeat, but are below those that had a later time.")
+								: errdetail("This assumes that worker ID %d has never issued an ID later than now. If it has, IDs repeat.",
+											worker_id)));
 	ereport(LOG, (errmsg("snowflake mark is to be forgotten, by role \"%s\"",
 						 GetUserNameFromId(GetUserId(), false))));
 

@@ -9,6 +9,10 @@
  * snowflake_forget_mark().  So while IDs are issued the window is always ahead,
  * and without them nothing is written.
  *
+ * Where the worker ID is leased, it takes and renews the lease, see lease.cpp,
+ * and lets the window pass neither the mark nor the lease.  In recovery there is
+ * no mark to be written; then the lease alone keeps the IDs apart.
+ *
  * Any error ends it (one inside replorigin_advance() leaves a lock held), and
  * the postmaster starts it again after kRestartSeconds.  Its exit status is
  * always 1, since a worker that exits with 0 is not started again.
@@ -16,7 +20,6 @@
 #include <algorithm>
 #include <cstdint>
 #include <cstring>
-#include <ctime>
 
 #include "compat.h"
 
@@ -33,7 +36,9 @@ extern "C"
 }
 
 #include "clock.hpp"
+#include "clock_watch.hpp"
 #include "keeper.hpp"
+#include "lease.hpp"
 #include "mark.hpp"
 #include "settings.hpp"
 #include "shared.hpp"
@@ -65,7 +70,7 @@ static constexpr int64_t kMinGain = 500;
 static constexpr long kClockWatchInterval = 1000;
 
 /* How often to look whether the recovery has ended. */
-static constexpr long kRecoveryInterval = 1000;
+static constexpr long kRecoveryInterval = 500;
 
 /* How often to look whether the synchronous standbys have flushed. */
 static constexpr long kStandbyInterval = 10;
@@ -84,19 +89,84 @@ unix_ms(int64_t ms)
 	return layout.epoch_ms + ms;
 }
 
-/* Sleeps until the latch is set or timeout milliseconds have passed. */
+/* Was the server in recovery when this process looked last?  Then there is no mark to write. */
+static bool in_recovery;
+
+/*
+ * The first millisecond in which an ID may be issued, while the generator is
+ * closed.  In recovery nothing durable tells what was issued before a crash, so
+ * the clock has to: as far as max_ahead allowed.
+ */
+static int64_t
+first_ms()
+{
+	const int64_t floor = shared->floor.load();
+	const int64_t beyond_lead = now_ms() + max_ahead + 1;
+	int64_t		first = floor;
+
+	if (in_recovery)
+	{
+		if (floor == 0)
+			first = beyond_lead;
+	}
+	else
+	{
+		const Mark	mark = read_mark();
+
+		first = std::max(floor, layout.since_epoch(mark.unix_ms));
+		if (is_of_earlier_timeline(mark))
+			first = std::max(first, beyond_lead);
+	}
+	return std::clamp<int64_t>(first, 0, kEndOfTime);
+}
+
+/*
+ * Stops all claims, and remembers where they stopped.  Returns the newest tick,
+ * or kClosed if the generator was closed already.
+ */
+static int64_t
+close_generator()
+{
+	const int64_t last = shared->generator.close();
+
+	if (last != Generator::kClosed)
+		shared->floor.store(layout.ms_of(last) + 1);
+	return last;
+}
+
+[[noreturn]] static void
+shut_down()
+{
+	if (leasing())
+	{
+		close_generator();
+		give_back_lease(shared->floor.load());
+	}
+	proc_exit(1);
+}
+
+/*
+ * Sleeps until the latch is set, timeout milliseconds have passed, or the socket
+ * has one of those events.
+ */
 static void
-wait(long timeout)
+wait(long timeout, const LeaseWait &lease = {kForever, PGINVALID_SOCKET, 0})
 {
 	static uint32 event = 0;
+	int			events = WL_LATCH_SET | WL_EXIT_ON_PM_DEATH | lease.events;
 
-	WaitLatch(MyLatch,
-			  WL_LATCH_SET | WL_EXIT_ON_PM_DEATH | (timeout == kForever ? 0 : WL_TIMEOUT),
-			  timeout, EXTENSION_WAIT_EVENT(event, "SnowflakeKeeperMain"));
+	if (lease.timeout != kForever)
+		timeout = timeout == kForever ? lease.timeout : std::min(timeout, lease.timeout);
+	if (timeout != kForever)
+		events |= WL_TIMEOUT;
+
+	if (WaitLatchOrSocket(MyLatch, events, lease.socket, timeout,
+						  EXTENSION_WAIT_EVENT(event, "SnowflakeKeeperMain")) & lease.events)
+		lease_is_ready();
 	ResetLatch(MyLatch);
 	CHECK_FOR_INTERRUPTS();
 	if (ShutdownRequestPending)
-		proc_exit(1);
+		shut_down();
 	if (ConfigReloadPending)
 	{
 		ConfigReloadPending = false;
@@ -170,6 +240,12 @@ wait_for_standbys(XLogRecPtr end)
 	while (!flushed_on_standbys(end));
 }
 
+static int32_t
+current_worker()
+{
+	return leasing() ? shared->lease.worker : worker_id;
+}
+
 /*
  * Raises the mark to `target`, durably, and only then the window.  Both are
  * milliseconds since the epoch.  `base` is the time that IDs have now; half way
@@ -179,11 +255,21 @@ static void
 extend_window_to(int64_t target, int64_t base)
 {
 	set_attempt("writing the mark");
-	wait_for_standbys(raise_mark(unix_ms(target)));
-	shared->generator.publish({worker_id, target},
+	if (!in_recovery)
+		wait_for_standbys(raise_mark(unix_ms(target)));
+	shared->generator.publish({current_worker(), target},
 							  layout.tick_of(base + (target - base) / 2));
 	record_success();
 	ConditionVariableBroadcast(&shared->keeper_did);
+}
+
+/* The time that IDs have now. */
+static int64_t
+current_ms()
+{
+	const int64_t last = shared->generator.last();
+
+	return std::max(now_ms(), last == Generator::kClosed ? 0 : layout.ms_of(last));
 }
 
 /*
@@ -196,11 +282,10 @@ extend_window()
 {
 	/* Reset before the window is read: a caller that comes later counts anew. */
 	const bool	wanted = shared->window_wanted.exchange(false);
-	const int64_t now = now_ms();
-	const int64_t base = std::max(now, layout.ms_of(shared->generator.last()));
+	const int64_t base = current_ms();
 	const int64_t target = std::min({base + kWindowLength,
-									 now + max_ahead + kWindowMargin,
-									 kEndOfTime});
+									 now_ms() + max_ahead + kWindowMargin,
+									 leasing() ? shared->lease.until : kEndOfTime});
 	const int64_t gain = target - shared->generator.window().until;
 
 	if (gain < (wanted ? 1 : kMinGain))
@@ -239,58 +324,83 @@ private:
 static void
 hold_for_standbys()
 {
-	const int64_t last = shared->generator.close();
+	const int64_t last = close_generator();
 
 	set_attempt("writing the mark");
 	wait_for_standbys(raise_mark(read_mark().unix_ms));
 	record_success();
-	shared->generator.open(last);
+	if (last != Generator::kClosed)
+		shared->generator.open(last);
 	ConditionVariableBroadcast(&shared->keeper_did);
 }
 
-/* Lets IDs be issued from `start` to before `until`, if there is anything between. */
-static void
-open_at(int64_t start, int64_t until)
+static bool
+mark_is_below(int64_t ms)
 {
-	const int64_t last = layout.tick_of(start) - 1;
+	const Mark	mark = read_mark();
 
-	shared->opened_at.store(last);
-	shared->generator.publish({worker_id, until}, layout.tick_of(until));
-	shared->generator.open(last);
-	ConditionVariableBroadcast(&shared->keeper_did);
+	return ms > std::max<int64_t>(layout.since_epoch(mark.unix_ms), 0) || is_of_earlier_timeline(mark);
 }
 
 /*
- * Opens the generator at the mark, with nothing to issue: the first caller has
- * the window extended.
+ * Opens the generator, with nothing to issue: the first caller has the window
+ * extended.
  *
- * After a promotion, IDs may have been handed out that were not replicated.
- * Those that did not lead our clock by more than max_ahead are below the start
- * that is taken then, and starting there costs a wait of a millisecond.  Until
- * the mark is raised that far, it is of an earlier timeline.
+ * It opens at the mark, or above.  After a promotion, IDs may have been handed
+ * out that were not replicated.  Those that did not lead our clock by more than
+ * max_ahead are below the start that is taken then, and starting there costs a
+ * wait of a millisecond.  Until the mark is raised that far, it is of an earlier
+ * timeline.
+ *
+ * The tick at which it opens is not issued.  With another worker ID than before,
+ * a caller that was held up might else swap on the tick that it had read, with
+ * the window that it had read.
  */
 static void
 open_generator()
 {
-	const Mark	mark = read_mark();
-	int64_t		start = std::max<int64_t>(layout.since_epoch(mark.unix_ms), 0);
-	const int64_t until = start;
+	int64_t		start = first_ms();
 
-	if (is_of_earlier_timeline(mark))
+	if (leasing())
+		start = std::max(start, shared->lease.from);
+	if (!in_recovery && mark_is_below(start))
 	{
-		start = std::clamp(now_ms() + max_ahead + 1, start, kEndOfTime);
 		set_attempt("writing the mark");
 		raise_mark(unix_ms(start));
 		record_success();
 	}
 
-	open_at(start, until);
+	const int64_t last = layout.tick_of(start);
+
+	shared->opened_at.store(last);
+	shared->generator.publish({current_worker(), start}, last);
+	shared->generator.open(last);
+	ConditionVariableBroadcast(&shared->keeper_did);
+}
+
+/* There is a new lease, most likely of another worker ID: the closing protocol. */
+static void
+change_lease()
+{
+	const int32_t previous = shared->lease.worker;
+	const bool	first = shared->lease.until == 0;
+
+	close_generator();
+	LWLockAcquire(shared->lock, LW_EXCLUSIVE);
+	shared->lease = granted_lease();
+	LWLockRelease(shared->lock);
+	open_generator();
+
+	ereport(LOG, (errmsg("snowflake IDs are issued as worker %d", shared->lease.worker),
+				  first ? errdetail("The registry leases it until %s.", to_text(unix_ms(shared->lease.until)))
+						: errdetail("The registry leases it until %s. It was worker %d before.",
+									to_text(unix_ms(shared->lease.until)), previous)));
 }
 
 /*
  * Carries out snowflake_forget_mark(): the generator starts from the clock
  * again.  The only time that a mark is lowered, and that the tick is reopened
- * below what it was.
+ * below what it was.  A lease reaches where the mark was: another one is taken.
  */
 static void
 forget_mark()
@@ -300,14 +410,20 @@ forget_mark()
 	const int64_t forgotten = read_mark().unix_ms;
 
 	set_attempt("forgetting the mark");
-	shared->generator.close();
+	close_generator();
 	force_mark(unix_ms(now));
-	open_at(now, now);
+	shared->floor.store(0);
+	if (leasing())
+		forget_lease();
+	else
+		open_generator();
 	record_success();
 
 	ereport(LOG, (errmsg("snowflake mark was forgotten"),
-				  errdetail("It was %s and is %s; IDs are issued as worker %d.",
-							to_text(forgotten), to_text(unix_ms(now)), worker_id)));
+				  leasing() ? errdetail("It was %s and is %s; another lease is taken.",
+										to_text(forgotten), to_text(unix_ms(now)))
+							: errdetail("It was %s and is %s; IDs are issued as worker %d.",
+										to_text(forgotten), to_text(unix_ms(now)), worker_id)));
 	shared->forget_done.store(requested);
 	ConditionVariableBroadcast(&shared->keeper_did);
 }
@@ -329,89 +445,18 @@ check_pinned_layout()
 }
 
 /*
- * Tells when the clock was set.  The monotonic clock runs at the same rate,
- * NTP's corrections included, so their difference changes only in steps.
+ * The promotion of a server that has issued IDs on a lease of its own, which goes
+ * on.  From here on the mark counts; the data that were taken over may have IDs
+ * up to there.
  */
-class ClockWatch
+static void
+end_recovery()
 {
-public:
-	void
-	look()
-	{
-		int64_t		offset;
-
-		if (!read_offset(&offset))
-			return;
-
-		const int64_t step = offset - offset_;
-
-		offset_ = offset;
-		if (!known_)
-			known_ = true;
-		else if (step <= -kSmallestStep || step >= kSmallestStep)
-			report(step);
-	}
-
-private:
-	static constexpr int64_t kSmallestStep = 500'000;	/* ns */
-
-	static int64_t
-	read_ns(clockid_t clock)
-	{
-		timespec	ts;
-
-		clock_gettime(clock, &ts);
-		return int64_t{ts.tv_sec} * 1'000'000'000 + ts.tv_nsec;
-	}
-
-	/*
-	 * The clock minus the monotonic clock, in nanoseconds.  False if they could
-	 * not be read close enough together.
-	 */
-	static bool
-	read_offset(int64_t *offset)
-	{
-		for (int i = 0; i < 10; i++)
-		{
-			const int64_t before = read_ns(CLOCK_MONOTONIC);
-			const int64_t clock = read_ns(CLOCK_REALTIME);
-			const int64_t after = read_ns(CLOCK_MONOTONIC);
-
-			if (after - before < kSmallestStep / 4)
-			{
-				*offset = clock - before;
-				return true;
-			}
-		}
-		return false;
-	}
-
-	static void
-	report(int64_t step)
-	{
-		const int64_t ms = (std::abs(step) + 500'000) / 1'000'000;
-		const int64_t last = shared->generator.last();
-		const int64_t lead = std::max<int64_t>(layout.ms_of(last) - now_ms(), 0);
-
-		if (step > 0)
-		{
-			ereport(WARNING, (errmsg("system clock was set forward by %s", duration_text(ms))));
-			return;
-		}
-
-		LWLockAcquire(shared->lock, LW_EXCLUSIVE);
-		shared->clock_steps.back++;
-		shared->clock_steps.largest_back = std::max(shared->clock_steps.largest_back, ms);
-		shared->clock_steps.last_back_at = GetCurrentTimestamp();
-		LWLockRelease(shared->lock);
-		ereport(WARNING, (errmsg("system clock was set back by %s", duration_text(ms)),
-						  errdetail("The newest snowflake ID is %s ahead of it; \"snowflake.max_ahead\" is %s.",
-									duration_text(lead), duration_text(max_ahead))));
-	}
-
-	bool		known_ = false;
-	int64_t		offset_ = 0;
-};
+	close_generator();
+	in_recovery = false;
+	if (shared->lease.until > 0)
+		open_generator();
+}
 
 [[noreturn]] static void
 run()
@@ -421,8 +466,12 @@ run()
 	int64_t		last_seen = -1;
 
 	back_off();
-	while (RecoveryInProgress())
+	in_recovery = RecoveryInProgress();
+	while (in_recovery && !(leasing() && read_pinned_layout()))
+	{
 		wait(kRecoveryInterval);
+		in_recovery = RecoveryInProgress();
+	}
 
 	if (!check_pinned_layout())
 	{
@@ -436,26 +485,38 @@ run()
 	 * An open generator is one that a keeper before this one has opened, and is
 	 * as good as ever.
 	 */
-	if (shared->generator.last() == Generator::kClosed)
+	if (shared->generator.last() == Generator::kClosed && !leasing())
 		open_generator();
 
 	for (;;)
 	{
 		long		timeout = kForever;
+		LeaseWait	lease = {kForever, PGINVALID_SOCKET, 0};
 
 		clock_watch.look();
-		if (standby_watch.asks_others())
+		if (in_recovery && !RecoveryInProgress())
+			end_recovery();
+		if (!in_recovery && standby_watch.asks_others())
 			hold_for_standbys();
 		if (shared->forget_requested.load() != shared->forget_done.load())
 			forget_mark();
-		if (shared->window_wanted.load() || shared->generator.renewal_taken())
+		if (leasing())
+		{
+			if (tend_lease(now_ms(), current_ms()) == LeaseNews::kTaken)
+				change_lease();
+			lease = lease_wait(now_ms());
+		}
+		if (shared->generator.last() != Generator::kClosed &&
+			(shared->window_wanted.load() || shared->generator.renewal_taken()))
 			timeout = extend_window();
 		if (timeout == kForever && shared->generator.last() != last_seen)
 			timeout = kClockWatchInterval;
+		if (in_recovery)
+			timeout = timeout == kForever ? kRecoveryInterval : std::min(timeout, kRecoveryInterval);
 		last_seen = shared->generator.last();
 
 		MemoryContextReset(CurrentMemoryContext);
-		wait(timeout);
+		wait(timeout, lease);
 	}
 }
 

@@ -33,6 +33,8 @@ int			worker_id = -1;
 const char *worker_source = nullptr;
 Layout		layout = {0, 10};
 int			max_ahead = 5000;
+char	   *registry_conninfo = nullptr;
+int			lease_duration = 60'000;
 
 static char *epoch = nullptr;
 
@@ -40,6 +42,8 @@ static constexpr char kWorkerId[] = "snowflake.worker_id";
 static constexpr char kWorkerBits[] = "snowflake.worker_bits";
 static constexpr char kEpoch[] = "snowflake.epoch";
 static constexpr char kMaxAhead[] = "snowflake.max_ahead";
+static constexpr char kRegistry[] = "snowflake.registry";
+static constexpr char kLeaseDuration[] = "snowflake.lease_duration";
 static constexpr char kWorkerIdVariable[] = "SNOWFLAKE_WORKER_ID";
 
 static constexpr char kAllowedEpoch[] = "a date and time in UTC as in \"2023-01-01 00:00:00 UTC\", from 1970 on";
@@ -182,12 +186,34 @@ define_worker_id()
 	check_int(kWorkerId, found, worker_id, 0, allowed);
 	if (worker_id < 0)
 		worker_id_from_environment();
-	if (worker_id < 0)
+	if (worker_id >= 0)
+		return;
+	if (*registry_conninfo == '\0')
 		ereport(FATAL, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 						errmsg("parameter \"%s\" is not set", kWorkerId),
 						errdetail("Every server needs a worker ID that no other server has; allowed: %s.", allowed),
-						errhint("Set \"%s\" in postgresql.conf, or the environment variable \"%s\", and start the server again.",
-								kWorkerId, kWorkerIdVariable)));
+						errhint("Set \"%s\" in postgresql.conf, or the environment variable \"%s\", or \"%s\" for a registry that leases worker IDs, and start the server again.",
+								kWorkerId, kWorkerIdVariable, kRegistry)));
+	worker_source = "registry";
+}
+
+static void
+define_registry()
+{
+	const char *duration_found = find_setting(kLeaseDuration);
+
+	DefineCustomStringVariable(kRegistry,
+							   "Sets how to connect to the registry that leases worker IDs.",
+							   "A libpq connection string. With \"snowflake.worker_id\" set as well, that worker ID is leased.",
+							   &registry_conninfo, "",
+							   PGC_SIGHUP, GUC_SUPERUSER_ONLY, nullptr, nullptr, nullptr);
+
+	DefineCustomIntVariable(kLeaseDuration,
+							"Sets how much time of IDs a lease reserves at a time.",
+							"1 second to 1 day. So long the registry may be away at the most.",
+							&lease_duration, 60'000, 1000, 86'400'000,
+							PGC_SIGHUP, GUC_UNIT_MS, nullptr, nullptr, nullptr);
+	check_int(kLeaseDuration, duration_found, lease_duration, GUC_UNIT_MS, "1s to 1d");
 }
 
 static void
@@ -207,6 +233,7 @@ void
 define_settings()
 {
 	define_layout();
+	define_registry();
 	define_worker_id();
 	define_max_ahead();
 	MarkGUCPrefixReserved("snowflake");

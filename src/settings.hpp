@@ -11,7 +11,7 @@
 namespace snowflake
 {
 
-/* Which worker this server is: 0 to layout.max_worker(). */
+/* Which worker this server is: 0 to layout.max_worker(); -1: the registry says. */
 extern int	worker_id;
 
 /* Where worker_id came from, as pg_settings names it. */
@@ -19,6 +19,19 @@ extern const char *worker_source;
 
 /* From snowflake.worker_bits and snowflake.epoch. */
 extern Layout layout;
+
+/* How to connect to the registry; empty: there is none; reload. */
+extern char *registry_conninfo;
+
+/* How much ID time a lease reserves at a time, in milliseconds; reload. */
+extern int	lease_duration;
+
+/* Does the worker ID need a lease? */
+inline bool
+leasing()
+{
+	return worker_id < 0 || *registry_conninfo != '\0';
+}
 
 /* The largest lead over the clock, in milliseconds; reload. */
 extern int	max_ahead;

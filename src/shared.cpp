@@ -48,8 +48,9 @@ snowflake_shmem_request()
 static void
 log_what_is_issued()
 {
-	ereport(LOG, (errmsg("snowflake IDs are issued as worker %d (%s), of 0 to %d",
-						 worker_id, worker_source, layout.max_worker()),
+	ereport(LOG, (worker_id < 0 ? errmsg("snowflake IDs are issued as a worker that the registry leases, of 0 to %d", layout.max_worker())
+								: errmsg("snowflake IDs are issued as worker %d (%s), of 0 to %d",
+										 worker_id, worker_source, layout.max_worker()),
 				  errdetail("The layout allows %lld IDs a second, until %s.",
 							1000LL << layout.sequence_bits(),
 							timestamptz_to_str(to_timestamptz(layout.epoch_ms + kEndOfTime))),

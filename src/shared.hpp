@@ -23,6 +23,7 @@ extern "C"
 
 #include "counters.hpp"
 #include "generator.hpp"
+#include "lease.hpp"
 
 namespace snowflake
 {
@@ -39,12 +40,18 @@ struct Shared
 {
 	Generator	generator;
 
-	/* The tick at which the generator was opened last: no ID has it. */
+	/* The tick above which the generator was opened last: no ID has it. */
 	std::atomic<int64_t> opened_at;
 
 	/* The keeper; nullptr and 0 while there is none.  Latches are never freed. */
 	std::atomic<Latch *> keeper_latch;
 	std::atomic<int> keeper_pid;
+
+	/*
+	 * The first millisecond in which no ID has been issued since this memory was
+	 * made, as far as the generator was closed since.
+	 */
+	std::atomic<int64_t> floor;
 
 	/* A caller waits for the window.  Set by callers, reset by the keeper. */
 	std::atomic<bool> window_wanted;
@@ -73,6 +80,17 @@ struct Shared
 	char		keeper_failure[256];
 	char		keeper_failure_hint[256];
 	TimestampTz keeper_failure_at;
+
+	/*
+	 * The lease of the worker ID; until is 0 while there has been none.  Only the
+	 * keeper writes it, and reads it without the lock.
+	 */
+	Lease		lease;
+
+	/* The same about the lease. */
+	int			lease_failures;
+	char		lease_failure[256];
+	TimestampTz lease_failure_at;
 
 	ClockSteps	clock_steps;
 

@@ -15,15 +15,15 @@ extern "C"
 {
 #include "access/htup_details.h"
 #include "access/xlog.h"
-#include "catalog/pg_authid.h"
 #include "funcapi.h"
 #include "miscadmin.h"
-#include "utils/acl.h"
 #include "utils/builtins.h"
 }
 
 #include "clock.hpp"
 #include "mark.hpp"
+#include "privileges.hpp"
+#include "registry.hpp"
 #include "settings.hpp"
 #include "shared.hpp"
 #include "timestamps.hpp"
@@ -56,6 +56,8 @@ enum Column
 	kMaxLead,
 	kWindowUntil,
 	kMark,
+	kLeaseHolder,
+	kLeaseValidUntil,
 	kClockWaits,
 	kClockWaitTime,
 	kKeeperWaits,
@@ -105,14 +107,16 @@ sum_counters(Counters *sums)
 
 /* What a call would meet that asked for an ID now. */
 const char *
-state(int64_t last, const Window &window, int64_t now)
+state(int64_t last, const Window &window, const Lease &lease, int64_t now)
 {
 	const auto	pinned = read_pinned_layout();
 
 	if (pinned && *pinned != layout)
 		return "wrong layout";
-	if (RecoveryInProgress())
+	if (RecoveryInProgress() && !leasing())
 		return "in recovery";
+	if (leasing() && lease.until <= now)
+		return "no lease";
 	if (last == Generator::kClosed)
 		return "waiting for the keeper";
 
@@ -152,7 +156,7 @@ snowflake_status(PG_FUNCTION_ARGS)
 	const int64_t mark = read_mark().unix_ms;
 	const int	keeper_pid = shared->keeper_pid.load();
 	const bool	issued = last != Generator::kClosed && last > shared->opened_at.load();
-	const bool	may_see_all = has_privs_of_role(GetUserId(), ROLE_PG_READ_ALL_STATS);
+	const bool	sees_all = may_see_all();
 	Counters	sums;
 	char		failure[sizeof(shared->keeper_failure)];
 
@@ -160,7 +164,10 @@ snowflake_status(PG_FUNCTION_ARGS)
 
 	LWLockAcquire(shared->lock, LW_SHARED);
 
-	const TimestampTz failure_at = shared->keeper_failure_at;
+	/* The registry's trouble, or the keeper's own: what came last. */
+	const bool	lease_failed_last = shared->lease_failure_at > shared->keeper_failure_at;
+	const TimestampTz failure_at = Max(shared->lease_failure_at, shared->keeper_failure_at);
+	const Lease lease = shared->lease;
 	const ClockSteps steps = shared->clock_steps;
 	const TimestampTz reset_at = shared->reset_at;
 	const uint64_t ids = sums.ids.get() - shared->reset_sums.ids.get();
@@ -169,7 +176,7 @@ snowflake_status(PG_FUNCTION_ARGS)
 	const uint64_t window_waits = sums.window_waits.get() - shared->reset_sums.window_waits.get();
 	const uint64_t window_wait_us = sums.window_wait_us.get() - shared->reset_sums.window_wait_us.get();
 
-	strlcpy(failure, shared->keeper_failure, sizeof(failure));
+	strlcpy(failure, lease_failed_last ? shared->lease_failure : shared->keeper_failure, sizeof(failure));
 	LWLockRelease(shared->lock);
 
 	Datum		values[kColumns];
@@ -180,20 +187,24 @@ snowflake_status(PG_FUNCTION_ARGS)
 		nulls[column] = !known;
 	};
 
-	set(kWorkerId, Int32GetDatum(worker_id));
+	const bool	leased = leasing() && lease.until > 0;
+
+	set(kWorkerId, Int32GetDatum(leased ? lease.worker : worker_id), leased || worker_id >= 0);
 	set(kWorkerSource, CStringGetTextDatum(worker_source));
-	set(kState, CStringGetTextDatum(state(last, window, now)));
+	set(kState, CStringGetTextDatum(state(last, window, lease, now)));
 	set(kWorkerBits, Int32GetDatum(layout.worker_bits));
 	set(kSequenceBits, Int32GetDatum(layout.sequence_bits()));
 	set(kEpoch, time_datum(0));
 	set(kTimeExhaustedAt, time_datum(kEndOfTime));
 	set(kIdsIssued, Int64GetDatum(static_cast<int64_t>(ids)));
-	set(kLastId, Int64GetDatum(issued ? layout.id_of(last, window.worker) : 0), issued && may_see_all);
-	set(kLastIdAt, time_datum(issued ? layout.ms_of(last) : 0), issued && may_see_all);
+	set(kLastId, Int64GetDatum(issued ? layout.id_of(last, window.worker) : 0), issued && sees_all);
+	set(kLastIdAt, time_datum(issued ? layout.ms_of(last) : 0), issued && sees_all);
 	set(kLead, interval_datum(issued ? std::max<int64_t>(layout.ms_of(last) - now, 0) : 0), issued);
 	set(kMaxLead, interval_datum(static_cast<int64_t>(sums.max_lead.get())));
 	set(kWindowUntil, time_datum(window.until), last != Generator::kClosed);
 	set(kMark, time_datum(layout.since_epoch(mark)), mark != 0);
+	set(kLeaseHolder, CStringGetTextDatum(lease_holder()), leased && sees_all);
+	set(kLeaseValidUntil, time_datum(lease.until), leased);
 	set(kClockWaits, Int64GetDatum(static_cast<int64_t>(clock_waits)));
 	set(kClockWaitTime, Float8GetDatum(static_cast<double>(clock_wait_us) / 1000));
 	set(kKeeperWaits, Int64GetDatum(static_cast<int64_t>(window_waits)));
@@ -202,8 +213,8 @@ snowflake_status(PG_FUNCTION_ARGS)
 	set(kLargestStepBack, interval_datum(steps.largest_back), steps.back > 0);
 	set(kLastStepBackAt, TimestampTzGetDatum(steps.last_back_at), steps.back > 0);
 	set(kKeeperPid, Int32GetDatum(keeper_pid), keeper_pid != 0);
-	set(kKeeperError, CStringGetTextDatum(failure), failure[0] != '\0' && may_see_all);
-	set(kKeeperErrorAt, TimestampTzGetDatum(failure_at), failure[0] != '\0' && may_see_all);
+	set(kKeeperError, CStringGetTextDatum(failure), failure[0] != '\0' && sees_all);
+	set(kKeeperErrorAt, TimestampTzGetDatum(failure_at), failure[0] != '\0' && sees_all);
 	set(kStatsReset, TimestampTzGetDatum(reset_at));
 
 	PG_RETURN_DATUM(HeapTupleGetDatum(heap_form_tuple(tupdesc, values, nulls)));

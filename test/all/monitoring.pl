@@ -13,6 +13,7 @@ use HTTP::Tiny;
 use IPC::Run;
 use PostgreSQL::Test::Cluster;
 use PostgreSQL::Test::Utils;
+use Registry;
 use Snowflake;
 use Test::More;
 
@@ -25,9 +26,13 @@ command_ok([ 'promtool', 'test', 'rules', "$top/test/monitoring/alerts_test.yml"
 	'each alert fires when it should');
 
 # 64 IDs a millisecond, so that a burst soon leads the clock.
-my $node = new_node('main', worker_id => 17, conf => q{
+my $registry = new_registry('registry');
+set_up($registry, "worker_bits => 16, longest_lease => '1 h'");
+my $node = new_node('main', worker_id => 17, registry => $registry, conf => q{
+	snowflake.lease_duration = 30min
 	snowflake.worker_bits = 16
 	snowflake.max_ahead = 1h});
+ok($node->poll_query_until('postgres', 'SELECT lease_valid_until IS NOT NULL FROM snowflake_status'), 'there is a lease');
 my $watcher = 'CREATE ROLE watcher LOGIN; GRANT pg_monitor TO watcher';
 $node->safe_psql('postgres', $watcher);
 
@@ -121,7 +126,7 @@ foreach (split /\n/, slurp_file($queries))
 cmp_ok(scalar keys %names, '>', 10, 'there are metrics');
 like(value($metrics, $_) // 'none', qr/^\d+(?:\.\d+)?(?:e[+-]\d+)?$/i, "$_ has a number") foreach sort keys %names;
 
-# A server that has just started.
+# A server that has just started, and has a lease.
 has($metrics, 'snowflake_ready',                            '==', 1);
 has($metrics, 'snowflake_ids_issued_total',                 '==', 0);
 has($metrics, 'snowflake_lead_seconds',                     '==', 0);
@@ -133,6 +138,9 @@ has($metrics, 'snowflake_time_exhausted_timestamp_seconds', '==', (1_672_531_200
 my ($info) = grep { /^snowflake_worker_info/ } keys %$metrics;
 like($info, qr/\Q$_\E/, "the worker has the label $_")
   foreach 'worker_id="17"', 'worker_source="configuration file"', 'state="issuing"';
+
+has($metrics, 'snowflake_lease_duration_seconds',           '==', 1800);
+has($metrics, 'snowflake_lease_valid_until_timestamp_seconds', '>', time() + 1000);
 
 # It follows what happens.
 burst($node);
@@ -170,6 +178,7 @@ $failing->append_conf('postgresql.conf', "shared_preload_libraries = 'snowflake'
 $failing->restart;
 call_fails($failing, 'while the keeper fails', 'SELECT snowflake_next()', '55000', qr/could not find free replication state/);
 $exporter = start_exporter($failing);
+ok(!defined value(scrape($exporter) // {}, 'snowflake_lease_duration_seconds'), 'there is no lease where none is asked for');
 $metrics = scrape_until($exporter, 'the keeper\'s error shows',
 	sub { (value($_[0], 'snowflake_keeper_error_timestamp_seconds') // 0) > 0 });
 my $age = $failing->safe_psql('postgres',

@@ -15,11 +15,11 @@ use Test::More;
 
 our @EXPORT = qw(new_node next_id start_taker start_slow_taker taker_pid stop_taker wait_for_ids
   take_ids burst check_ids last_line log_since start_again start_fails poll_until
-  new_standby mark_ms call_fails wait_until_held);
+  new_standby mark_ms call_fails wait_until_held lease_from worker_of);
 
 # A server that has the extension in the database postgres.
-# Options: worker_id, conf (lines of postgresql.conf), start => 0,
-# init => [ options of init() ].
+# Options: worker_id, registry (a node; then there is no worker ID unless one is
+# given), conf (lines of postgresql.conf), start => 0, init => [ options of init() ].
 sub new_node
 {
 	my ($name, %options) = @_;
@@ -27,14 +27,31 @@ sub new_node
 
 	$node->init(@{ $options{init} // [] });
 	$node->append_conf('postgresql.conf', "shared_preload_libraries = 'snowflake'");
-	$node->append_conf('postgresql.conf',
-		'snowflake.worker_id = ' . ($options{worker_id} // 1));
+	my $worker_id = $options{worker_id} // ($options{registry} ? undef : 1);
+	$node->append_conf('postgresql.conf', "snowflake.worker_id = $worker_id") if defined $worker_id;
+	lease_from($node, $options{registry}) if $options{registry};
 	$node->append_conf('postgresql.conf', 'log_statement = none');
 	$node->append_conf('postgresql.conf', $options{conf}) if $options{conf};
 	return $node if defined $options{start} && !$options{start};
 	$node->start;
 	$node->safe_psql('postgres', 'CREATE EXTENSION snowflake');
 	return $node;
+}
+
+# Has a server lease from a registry, from the next start or reload on.
+sub lease_from
+{
+	my ($node, $registry) = @_;
+	my $connstr = $registry->connstr('postgres') =~ s/'/''/gr;
+
+	$node->append_conf('postgresql.conf', "snowflake.registry = '$connstr'");
+	return;
+}
+
+sub worker_of
+{
+	my ($node) = @_;
+	return $node->safe_psql('postgres', 'SELECT snowflake_worker_id(snowflake_next())');
 }
 
 sub next_id

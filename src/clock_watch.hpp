@@ -1,0 +1,28 @@
+/*
+ * clock_watch.hpp
+ *		Tells when the system clock was set.
+ *
+ * The monotonic clock runs at the same rate, NTP's corrections included, so the
+ * difference of the two changes only in steps.  Belongs to the keeper.
+ */
+#pragma once
+
+#include <cstdint>
+
+#include "compat.h"
+
+namespace snowflake
+{
+
+class ClockWatch
+{
+public:
+	/* Reports a step since the last look, in the log and in shared memory. */
+	void		look();
+
+private:
+	bool		known_ = false;
+	int64_t		offset_ = 0;
+};
+
+} // namespace snowflake

@@ -1,0 +1,26 @@
+/*
+ * privileges.hpp
+ *		Who may see what.
+ */
+#pragma once
+
+#include "compat.h"
+
+extern "C"
+{
+#include "catalog/pg_authid.h"
+#include "miscadmin.h"
+#include "utils/acl.h"
+}
+
+namespace snowflake
+{
+
+/* As the server's own statistics have it. */
+inline bool
+may_see_all()
+{
+	return has_privs_of_role(GetUserId(), ROLE_PG_READ_ALL_STATS);
+}
+
+} // namespace snowflake

@@ -1,0 +1,69 @@
+# A primary and its standby, each with a lease of its own, both issue IDs; then the
+# standby is promoted, and goes on with its lease.
+#
+# Ruled out: a standby that repeats what the primary issues, or after a crash what it
+# has issued itself; a promotion after which IDs are not above those in the data.
+use strict;
+use warnings;
+
+use FindBin;
+use lib $FindBin::RealBin;
+use PostgreSQL::Test::Cluster;
+use PostgreSQL::Test::Utils;
+use Registry;
+use Snowflake;
+use Test::More;
+
+my $registry = new_registry('registry');
+set_up($registry);
+my $primary = new_node('primary', registry => $registry, init => [ allows_streaming => 1 ], conf => q{
+	snowflake.lease_duration = 3s});
+$primary->safe_psql('postgres', 'CREATE TABLE event (id bigint DEFAULT snowflake_next() PRIMARY KEY)');
+my $standby = new_standby($primary, 'standby');
+
+# Both at once.
+my @takers = map { start_taker($_) } $primary, $standby;
+wait_for_ids($_, 1_000_000) foreach @takers;
+my $worker = worker_of($standby);
+isnt($worker, worker_of($primary), 'a standby has a lease of its own');
+is($standby->safe_psql('postgres', 'SELECT pg_is_in_recovery(), state, worker_source FROM snowflake_status'),
+	't|issuing|registry', 'with which it issues IDs in recovery');
+stop_taker($_) foreach @takers;
+check_ids('primary and standby', [ map { $_->{file} } @takers ]);
+
+# The standby crashes: there is no mark of its own, so it takes another lease.
+my @before = ($takers[1]{file});
+$standby->stop('immediate');
+$standby->start;
+isnt(worker_of($standby), $worker, 'after a crash it takes another lease');
+push @before, take_ids($standby, 1000);
+check_ids('a standby that crashed', map { [$_] } @before);
+
+# Promoted under load: it goes on with its lease.
+$worker = worker_of($standby);
+my $rows = PostgreSQL::Test::Utils::tempdir() . '/rows';
+append_to_file($rows, $primary->safe_psql('postgres',
+	'INSERT INTO event SELECT snowflake_next(1000) RETURNING id') . "\n");
+$primary->wait_for_catchup('standby');
+my $taker = start_taker($standby);
+wait_for_ids($taker, 100_000);
+$primary->stop('immediate');
+$standby->promote;
+my $size = -s $taker->{file};
+ok(poll_until(sub { -s $taker->{file} > $size + 1_000_000 || $taker->{errors} ne '' }), 'a session goes on through the promotion');
+stop_taker($taker);
+ok($standby->poll_query_until('postgres', q{SELECT mark > now() - interval '10 s' FROM snowflake_status}), 'the mark is kept from then on');
+is(worker_of($standby), $worker, 'the worker ID stays');
+check_ids('a promotion', [ $rows, $before[-1] ], [ take_ids($standby, 1000) ]);
+check_ids('all of them', [ $rows, @before, $taker->{file}, $takers[0]{file} ]);
+
+# The mark counts from now on: after a crash IDs are above.
+my @incarnations = ([ $taker->{file} ]);
+$standby->stop('immediate');
+$standby->start;
+push @incarnations, [ take_ids($standby, 1000) ];
+check_ids('a crash after the promotion', @incarnations);
+
+$standby->stop;
+$registry->stop;
+done_testing();

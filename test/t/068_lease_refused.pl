@@ -1,0 +1,164 @@
+# Registries that have another layout, are another one than before, or answer with
+# what no registry should: wrong types, absurd numbers, huge texts, nothing, or
+# nothing at all.
+#
+# Ruled out: a lease that is believed without a look; an answer that ends the keeper,
+# crashes the server or has it issue an ID twice.
+use strict;
+use warnings;
+
+use FindBin;
+use lib $FindBin::RealBin;
+use PostgreSQL::Test::Cluster;
+use PostgreSQL::Test::Utils;
+use Registry;
+use Snowflake;
+use Test::More;
+
+my $registry = new_registry('registry');
+set_up($registry);
+my $node = new_node('main', registry => $registry, conf => q{
+	snowflake.lease_duration = 1s});
+my @incarnations = ([ take_ids($node, 1000) ]);
+
+# Points the server at a database of the registry's server, with a reload.
+my $uses = 0;
+sub use_database
+{
+	my ($database) = @_;
+	my $connstr = $registry->connstr($database) =~ s/'/''/gr;
+
+	# Another name each time: what is new is tried at once.
+	$connstr .= ' application_name=use' . ++$uses;
+
+	$node->append_conf('postgresql.conf', "snowflake.registry = '$connstr'");
+	$node->reload;
+	return;
+}
+
+# Calls fail, and say that of the registry.
+# There is no lease to go on with, so all calls fail.
+sub refuses
+{
+	my ($name, $why) = @_;
+	my $err;
+
+	ok( poll_until(sub {
+			(undef, undef, $err) = $node->psql('postgres', 'SELECT snowflake_next()');
+			return $err =~ $why;
+		}),
+		"$name: refused, with the reason") or diag($err);
+	return;
+}
+
+sub goes_on
+{
+	my ($name) = @_;
+
+	use_database('postgres');
+	ok(poll_until(sub { my ($status) = $node->psql('postgres', 'SELECT snowflake_next()'); return $status == 0 }),
+		"$name: with the right registry IDs go on");
+	push @incarnations, [ take_ids($node, 1000) ];
+	return;
+}
+
+# Another layout, another epoch, another registry.
+foreach (
+	[ 'layout',  'worker_bits => 11', qr/it has another layout: epoch 2023-01-01 00:00:00\+00, 11 worker bits; configured here: epoch 2023-01-01 00:00:00\+00, 10 worker bits/ ],
+	[ 'epoch',   "epoch => '2024-01-01 00:00:00Z'", qr/it has another layout: epoch 2024-01-01 00:00:00\+00, 10 worker bits; configured here: epoch 2023-01-01/ ],
+	[ 'another', '', qr/it is another registry than before: ([0-9a-f-]{36}), where file "snowflake_registry" in the data directory has (?!\1)[0-9a-f-]{36}/ ])
+{
+	my ($database, $setup, $why) = @$_;
+
+	$registry->safe_psql('postgres', "CREATE DATABASE $database");
+	$registry->safe_psql($database, "CREATE EXTENSION snowflake_registry; SELECT snowflake_registry.setup($setup)");
+	use_database($database);
+	refuses("another $database, to renew", qr/the lease is of another registry: It is of [0-9a-f-]{36}, and this is /);
+	$node->restart('immediate');
+	refuses("another $database", $why);
+	is($registry->safe_psql($database, 'SELECT fence_needed IS NULL FROM snowflake_registry.registry'), 't',
+		"another $database: it goes on for its own");
+	goes_on("another $database");
+}
+my $uuid = $registry->safe_psql('postgres', 'SELECT uuid FROM snowflake_registry.registry');
+is(slurp_file($node->data_dir . '/snowflake_registry'), $uuid, 'the file names the registry');
+
+# A registry that is none.
+my $right = {
+	worker_id   => '1',
+	token       => 'gen_random_uuid()',
+	valid_from  => 'clock_timestamp()',
+	valid_until => "clock_timestamp() + '1 s'",
+	worker_bits => '10',
+	epoch       => "timestamptz '2023-01-01 00:00:00Z'",
+	registry    => "'$uuid'::uuid" };
+my $values = qr/its answer has values that no lease can have/;
+my $form   = qr/its answer has another form than a lease/;
+
+$registry->safe_psql('postgres', 'CREATE DATABASE liar');
+$registry->safe_psql('liar', 'CREATE SCHEMA snowflake_registry');
+my @lies = (
+	[ 'a worker ID that is negative', { worker_id => '-1' }, $values ],
+	[ 'one that the layout has not', { worker_id => '1024' }, $values ],
+	[ 'one that no layout has', { worker_id => '9223372036854775807' }, $values ],
+	[ 'one that is a text', { worker_id => q{'7 or so'::text} }, $values ],
+	[ 'one that is NULL', { worker_id => 'NULL::integer' }, $form ],
+	[ 'a token that is a huge text', { token => q{repeat('a', 50000000)} }, $values ],
+	[ 'a token that is empty', { token => q{''::text} }, $values ],
+	[ 'a lease that is over before it begins', { valid_until => "clock_timestamp() - interval '1 d'" }, $values ],
+	[ 'a lease before the epoch', { valid_from => "timestamptz '1980-01-01'", valid_until => "timestamptz '1980-01-02'" }, $values ],
+	[ 'a lease for ever', { valid_until => "timestamptz 'infinity'" }, qr/cannot cast infinity|bigint out of range|cannot convert infinity/ ],
+	[ 'a lease after all time', { valid_until => "timestamptz '2200-01-01'" }, $values ],
+	[ 'worker bits that are absurd', { worker_bits => '1000000' }, $values ],
+	[ 'a registry that is no UUID', { registry => q{'that one'::text} }, $values ],
+	[ 'no row', { '' => 'WHERE false' }, qr/it answers with no lease/ ],
+	[ 'many rows', { '' => ', generate_series(1, 100000)' }, $form ],
+	[ 'an error', { worker_id => '1 / 0' }, qr/division by zero/ ],
+	[ 'a FATAL error', { worker_id => '(SELECT pg_terminate_backend(pg_backend_pid())::int)' }, qr/terminating connection due to administrator command/ ],
+	[ 'no answer', { worker_id => '(SELECT 1 FROM pg_sleep(600))' }, qr/it has not answered in time/ ]);
+foreach (@lies)
+{
+	my ($name, $lie, $why) = @$_;
+	my %row = (%$right, %$lie);
+	my $more = delete $row{''} // '';
+	my $select = join ', ', map { "$row{$_} AS $_" } qw(worker_id token valid_from valid_until worker_bits epoch registry);
+
+	# A view tells the types.
+	$registry->safe_psql('liar', qq{
+		DROP VIEW IF EXISTS answer CASCADE;
+		CREATE VIEW answer AS SELECT $select FROM (SELECT) AS once $more;
+		CREATE FUNCTION snowflake_registry.lease(holder text, duration interval, worker_id integer, asker_now timestamptz)
+		RETURNS SETOF answer LANGUAGE sql AS 'SELECT * FROM answer';
+		CREATE FUNCTION snowflake_registry.renew(token uuid, duration interval, valid_until timestamptz, worker_id integer, asker_now timestamptz, registry uuid)
+		RETURNS SETOF answer LANGUAGE sql AS 'SELECT * FROM answer'});
+	use_database('liar');
+	$node->restart('immediate') if $name eq $lies[0][0];
+	refuses($name, $why);
+}
+$registry->safe_psql('liar', q{SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE wait_event = 'PgSleep'});
+goes_on('a liar');
+
+# A liar who deals the same worker ID again and again, with times of the past: our
+# own mark is above.
+$registry->safe_psql('liar', qq{
+	DROP VIEW IF EXISTS answer CASCADE;
+	CREATE VIEW answer AS SELECT 1 AS worker_id, gen_random_uuid() AS token, $right->{epoch} AS valid_from,
+		clock_timestamp() + interval '1 d' AS valid_until, 10 AS worker_bits, $right->{epoch} AS epoch, '$uuid'::uuid AS registry;
+	CREATE FUNCTION snowflake_registry.lease(holder text, duration interval, worker_id integer, asker_now timestamptz)
+	RETURNS SETOF answer LANGUAGE sql AS 'SELECT * FROM answer';
+	CREATE FUNCTION snowflake_registry.renew(token uuid, duration interval, valid_until timestamptz, worker_id integer, asker_now timestamptz, registry uuid)
+	RETURNS SETOF answer LANGUAGE plpgsql AS \$\$BEGIN RAISE invalid_authorization_specification; END\$\$});
+use_database('liar');
+ok(poll_until(sub { worker_of($node) eq '1' }), 'a lease again and again: taken');
+push @incarnations, [ take_ids($node, 1000) ];
+foreach (1 .. 3)
+{
+	$node->restart('immediate');
+	push @incarnations, [ take_ids($node, 100_000) ];
+}
+check_ids('whatever the registry says', @incarnations);
+unlike(slurp_file($node->logfile), qr/was terminated by signal|exited with exit code [02-9]|ERROR:  XX000/, 'nothing has crashed');
+
+$node->stop;
+$registry->stop('immediate');
+done_testing();
