@@ -89,6 +89,10 @@ SELECT code FROM fails(:'sql');
 SELECT code FROM fails(:'sql');
 \set sql 'SELECT snowflake_registry.renew(''' :h2_token ''', asker_now => clock_timestamp() + ''25 h'')'
 SELECT * FROM fails(:'sql');
+-- to another registry by mistake
+\set sql 'SELECT snowflake_registry.renew(''' :h2_token ''', ''60 s'', ''2024-02-01 00:00:00Z'', 2, registry => ''00000000-0000-4000-8000-000000000000'')'
+SELECT code, message FROM fails(:'sql');
+SELECT fence_needed FROM snowflake_registry.registry;
 SELECT holder, renewals, valid_until FROM snowflake_registry.status WHERE worker_id = 2;
 
 -- release: what was used stays used

@@ -1,8 +1,9 @@
 # Applications that make snowflake IDs themselves, each on a worker ID that it
-# leases: test/clients/registry/lease.mjs, with node-postgres.  Meanwhile some of
-# them are stopped for longer than their lease; the registry is restarted, stopped
-# for longer than a lease, and failed over to an asynchronous standby without the
-# latest commits.  Takes node and npm in the PATH.
+# leases: test/clients/registry/lease.mjs, with node-postgres; and servers that lease
+# theirs from the same registry.  Meanwhile some applications are stopped for longer
+# than their lease; the registry is restarted, stopped for longer than a lease, and
+# failed over to an asynchronous standby without the latest commits.  Takes node and
+# npm in the PATH.
 #
 # Ruled out: one ID from two holders; a holder that does not come back by itself; one
 # that keeps its worker ID when it has ended.
@@ -57,6 +58,23 @@ sub start_holder
 	return;
 }
 
+# A server, with a session that takes IDs whatever happens.
+my $statements = "$dir/statements.sql";
+append_to_file($statements, "SELECT snowflake_next() FROM generate_series(1, 20);\nSELECT FROM pg_sleep(0.005);\n" x 100_000);
+
+sub start_server
+{
+	my $n      = $started++;
+	my $node   = new_node("server$n", registry => $registry, conf => "snowflake.worker_bits = 3\nsnowflake.lease_duration = ${seconds}s");
+	my $holder = { file => "$dir/ids$n", name => "server $n", node => $node };
+
+	append_to_file($holder->{file}, '');
+	$holder->{run} = IPC::Run::start([ 'psql', '-XqAt', '-d', $node->connstr('postgres'), '-f', $statements ],
+		'<', \undef, '>', $holder->{file}, '2>', "$holder->{file}.err");
+	push @holders, $holder;
+	return;
+}
+
 # It has made a thousand IDs since.
 sub goes_on
 {
@@ -83,6 +101,7 @@ sub end
 
 	$holder->{run}->signal('TERM');
 	$holder->{run}->finish;
+	return $holder->{node}->stop if $holder->{node};
 	is($holder->{err}, '', "$holder->{name}: no error");
 	like($holder->{out}, qr/^leases [1-9]\d*, refused \d+$/, "$holder->{name}: ends");
 	note("$holder->{name}: $holder->{out}");
@@ -101,7 +120,8 @@ sub hold
 }
 
 # As many as there are worker IDs.
-start_holder() foreach 1 .. 8;
+start_holder() foreach 1 .. 6;
+start_server() foreach 1 .. 2;
 all_go_on('at the start');
 is($registry->safe_psql('postgres', q{SELECT count(*) FROM snowflake_registry.status WHERE state = 'leased'}), '8', 'eight hold leases');
 
@@ -148,7 +168,7 @@ all_go_on('after a failover');
 
 end($_) foreach @holders;
 is($standby->safe_psql('postgres', q{SELECT count(*) FROM snowflake_registry.status WHERE state = 'leased'}), '0', 'no lease is left');
-check_ids('applications', [ map { $_->{file} } @holders, @others ]);
+check_ids('applications and servers', [ map { $_->{file} } @holders, @others ]);
 
 $standby->stop;
 done_testing();

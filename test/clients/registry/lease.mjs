@@ -101,8 +101,8 @@ export class Snowflakes {
 
 		this.#token = null;
 		const { rows } = token
-			? await this.#query(`SELECT ${columns} FROM snowflake_registry.renew($1, $2, $3, $4, $5)`,
-				[token, `${this.#duration} ms`, new Date(this.#lease.until), this.#lease.worker_id, now])
+			? await this.#query(`SELECT ${columns} FROM snowflake_registry.renew($1, $2, $3, $4, $5, $6)`,
+				[token, `${this.#duration} ms`, new Date(this.#lease.until), this.#lease.worker_id, now, this.#layout.registry])
 			: await this.#query(`SELECT ${columns} FROM snowflake_registry.lease($1, $2, asker_now => $3)`,
 				[this.#holder, `${this.#duration} ms`, now]);
 		if (rows.length === 0) throw new Error('the registry has no lease for us now');
