@@ -387,7 +387,7 @@ change_lease()
 
 	close_generator();
 	LWLockAcquire(shared->lock, LW_EXCLUSIVE);
-	shared->lease = granted_lease();
+	shared->lease = new_lease();
 	LWLockRelease(shared->lock);
 	open_generator();
 
@@ -502,7 +502,7 @@ run()
 			forget_mark();
 		if (leasing())
 		{
-			if (tend_lease(now_ms(), current_ms()) == LeaseNews::kTaken)
+			if (tend_lease(now_ms(), current_ms()))
 				change_lease();
 			lease = lease_wait(now_ms());
 		}

@@ -127,36 +127,33 @@ watch_setting()
 	since_failure.reset();
 }
 
-LeaseNews
+bool
 tend_lease(int64_t now, int64_t newest)
 {
-	LeaseNews	news = LeaseNews::kNone;
-
 	watch_setting();
 	switch (advance_request())
 	{
 		case RegistryState::kAsking:
-			return news;
+			return false;
 
 		case RegistryState::kAnswered:
 			granted = registry_grant();
 			granted.renew_at = asked_at + std::max<int64_t>(granted.until - asked_at, 0) / 3;
+			end_request();
 			if (!renewing)
 			{
-				news = LeaseNews::kTaken;
 				note_success();
+				return true;
 			}
-			else if (granted.worker == shared->lease.worker && granted.until >= shared->lease.until)
+			if (granted.worker == shared->lease.worker && granted.until >= shared->lease.until)
 			{
 				granted.from = shared->lease.from;
 				change_lease(granted);
-				news = LeaseNews::kRenewed;
 				note_success();
 			}
 			else
 				note_failure("its answer to a renewal is another lease");
-			end_request();
-			return news;
+			return false;
 
 		case RegistryState::kRefused:
 			ereport(WARNING, (errmsg("lost the lease of snowflake worker ID %d", shared->lease.worker),
@@ -164,23 +161,24 @@ tend_lease(int64_t now, int64_t newest)
 			granted = shared->lease;
 			granted.token[0] = '\0';
 			change_lease(granted);
+			end_request();
 			break;
 
 		case RegistryState::kFailed:
 			note_failure(registry_failure());
+			end_request();
 			break;
 
 		case RegistryState::kIdle:
 			break;
 	}
-	end_request();
 
 	if (!is_due(now, newest) || retry_in() > 0)
-		return news;
+		return false;
 	if (*registry_conninfo == '\0')
 	{
 		note_failure("\"snowflake.registry\" is empty");
-		return news;
+		return false;
 	}
 
 	renewing = shared->lease.token[0] != '\0';
@@ -189,16 +187,12 @@ tend_lease(int64_t now, int64_t newest)
 		ask_for_renewal(shared->lease, now, lease_duration);
 	else
 		ask_for_lease(now, lease_duration, worker_id);
-	if (advance_request() == RegistryState::kFailed)
-	{
-		note_failure(registry_failure());
-		end_request();
-	}
-	return news;
+	advance_request();
+	return false;
 }
 
 const Lease &
-granted_lease()
+new_lease()
 {
 	return granted;
 }
@@ -208,6 +202,8 @@ lease_wait(int64_t now)
 {
 	if (request_state() == RegistryState::kAsking)
 		return request_wait();
+	if (request_state() == RegistryState::kFailed)
+		return {0, PGINVALID_SOCKET, 0};
 
 	const int64_t left = is_due(now, now) ? retry_in() : shared->lease.renew_at - now;
 

@@ -28,22 +28,13 @@ struct Lease
 	char		registry[kUuidSize];
 };
 
-/* What the keeper does about the lease; see lease.cpp. */
-enum class LeaseNews
-{
-	kNone,
-	kTaken,						/* there is a new one: see granted_lease() */
-	kRenewed					/* shared->lease goes further */
-};
-
 /*
  * Does what is due, without waiting for the registry.  now: what the clock shows;
- * newest: the time of the newest ID, which may be ahead.
+ * newest: the time of the newest ID, which may be ahead.  True if there is a new
+ * lease, of another worker ID most likely, to be put into shared->lease.
  */
-LeaseNews	tend_lease(int64_t now, int64_t newest);
-
-/* The lease that was taken, until it is put into shared->lease. */
-const Lease &granted_lease();
+bool		tend_lease(int64_t now, int64_t newest);
+const Lease &new_lease();
 
 /*
  * When tend_lease() has something to do again: in how many milliseconds, or when
