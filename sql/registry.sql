@@ -67,7 +67,7 @@ SELECT * FROM fails('SELECT snowflake_registry.lease(''e'', worker_id => 2, aske
 -- at its very end an interval is over
 SELECT * FROM fails('SELECT snowflake_registry.lease(''e'', asker_now => ''2024-01-01 00:00:06.9999Z'')');
 SELECT worker_id, valid_from, valid_until FROM snowflake_registry.lease('e', '10 s', asker_now => '2024-01-01 00:00:07Z');
--- then the one that ended longest ago
+-- then the one that ended longest ago, and by the clock here has not called since
 SELECT worker_id, valid_from, valid_until FROM snowflake_registry.lease('f', asker_now => '2024-01-01 00:00:50Z');
 SELECT worker_id, valid_from, valid_until FROM snowflake_registry.lease('g', asker_now => '2024-01-01 00:00:51Z');
 SELECT worker_id, holder, state, reserved, valid_from, valid_until, time_left, renewals, client_addr IS NOT DISTINCT FROM inet_client_addr() AS ours FROM snowflake_registry.status;

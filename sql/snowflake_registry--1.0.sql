@@ -534,7 +534,9 @@ BEGIN
 		END IF;
 	ELSE
 		-- The lowest that was never used, else the one that ended longest ago;
-		-- without waiting for one that is just being renewed.
+		-- without waiting for one that is just being renewed.  A holder whose
+		-- clock is behind has an interval that has always ended: while it calls,
+		-- it comes last.
 		WHILE EXISTS (SELECT FROM snowflake_registry.worker AS o WHERE o.worker_id = r.next_unused) LOOP
 			r.next_unused := r.next_unused + 1;
 		END LOOP;
@@ -544,7 +546,7 @@ BEGIN
 		ELSE
 			SELECT * INTO w FROM snowflake_registry.worker AS o
 			 WHERE NOT o.reserved AND o.valid_until <= earlier
-			 ORDER BY o.valid_until, o.worker_id LIMIT 1 FOR UPDATE SKIP LOCKED;
+			 ORDER BY greatest(o.valid_until, o.last_seen), o.worker_id LIMIT 1 FOR UPDATE SKIP LOCKED;
 			chosen := w.worker_id;
 		END IF;
 	END IF;

@@ -43,8 +43,8 @@ sub keep
 # What a renewal has made longer is the same lease.
 sub keep_renewed
 {
-	my ($name, $lease) = @_;
-	my $renewed = renew($node, $lease, "'30 s', '$lease->{valid_until}', $lease->{worker_id}, " . now_is());
+	my ($name, $lease, $off) = @_;
+	my $renewed = renew($node, $lease, "'30 s', '$lease->{valid_until}', $lease->{worker_id}, " . now_is($off));
 
 	ok($renewed, $name) or return $lease;
 	cmp_ok($renewed->{until}, '>=', $lease->{until}, "$name: is never shorter");
@@ -53,8 +53,17 @@ sub keep_renewed
 	return $renewed;
 }
 
-my $first  = keep('the first',  lease($node, q{'first', '30 s', NULL, } . now_is()));
-my $second = keep('the second', lease($node, q{'second', '30 s', NULL, } . now_is()));
+# Who is well but an hour behind keeps its worker ID while there is another one.
+my $short  = keep('a short one', lease($node, q{'short', '1 s', NULL, } . now_is()));
+my $behind = keep('one that is behind', lease($node, q{'behind', '30 s', NULL, } . now_is(-3600)));
+ok($node->poll_query_until('postgres', "SELECT '$short->{valid_until}' < clock_timestamp()"), 'the short one ends');
+keep_renewed('the one that is behind calls', $behind, -3600);
+my $next = keep('another', lease($node, q{'next', '1 s', NULL, } . now_is()));
+is($next->{worker_id}, $short->{worker_id}, 'the one that is behind is not robbed');
+ok($node->poll_query_until('postgres', "SELECT '$next->{valid_until}' < clock_timestamp()"), 'that one ends');
+
+my $first  = keep('the first',  lease($node, q{'first', '30 s', 0, } . now_is()));
+my $second = keep('the second', lease($node, q{'second', '30 s', 1, } . now_is()));
 
 # Right, but the asker's is ahead, as far as a lease may reach: by that clock both have ended.
 call_fails($node, 'right, an asker somewhat ahead', q{SELECT snowflake_registry.lease('thief', '10 s', NULL, } . now_is(40) . ')', '53400',
