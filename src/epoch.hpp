@@ -81,7 +81,7 @@ parse_epoch(std::string_view text) noexcept
 		if (hour < 0 || hour > 23 || minute < 0 || minute > 59 || second < 0 || second > 59 ||
 			!colon1 || !colon2)
 			return {};
-		ms += (int64_t{hour} * 3600 + minute * 60 + second) * 1000;
+		ms += ((int64_t{hour} * 60 + minute) * 60 + second) * 1000;
 
 		if (take("."))
 		{
