@@ -329,8 +329,7 @@ hold_for_standbys()
 	set_attempt("writing the mark");
 	wait_for_standbys(raise_mark(read_mark().unix_ms));
 	record_success();
-	if (last != Generator::kClosed)
-		shared->generator.open(last);
+	shared->generator.open(last);
 	ConditionVariableBroadcast(&shared->keeper_did);
 }
 
@@ -454,8 +453,14 @@ end_recovery()
 {
 	close_generator();
 	in_recovery = false;
-	if (shared->lease.until > 0)
+	if (!leasing() || shared->lease.until > 0)
 		open_generator();
+}
+
+static bool
+is_open()
+{
+	return shared->generator.last() != Generator::kClosed;
 }
 
 [[noreturn]] static void
@@ -483,10 +488,12 @@ run()
 
 	/*
 	 * An open generator is one that a keeper before this one has opened, and is
-	 * as good as ever.
+	 * as good as ever, unless that was in recovery.
 	 */
-	if (shared->generator.last() == Generator::kClosed && !leasing())
+	if (!is_open() && !leasing())
 		open_generator();
+	else if (is_open() && !in_recovery && is_of_earlier_timeline(read_mark()))
+		end_recovery();
 
 	for (;;)
 	{
@@ -496,7 +503,11 @@ run()
 		clock_watch.look();
 		if (in_recovery && !RecoveryInProgress())
 			end_recovery();
-		if (!in_recovery && standby_watch.asks_others())
+		/* The primary issues IDs as the worker ID that is configured. */
+		if (in_recovery && !leasing())
+			close_generator();
+		/* What is closed will open with a window that is empty. */
+		if (!in_recovery && standby_watch.asks_others() && is_open())
 			hold_for_standbys();
 		if (shared->forget_requested.load() != shared->forget_done.load())
 			forget_mark();
@@ -506,8 +517,7 @@ run()
 				change_lease();
 			lease = lease_wait(now_ms());
 		}
-		if (shared->generator.last() != Generator::kClosed &&
-			(shared->window_wanted.load() || shared->generator.renewal_taken()))
+		if (is_open() && (shared->window_wanted.load() || shared->generator.renewal_taken()))
 			timeout = extend_window();
 		if (timeout == kForever && shared->generator.last() != last_seen)
 			timeout = kClockWatchInterval;

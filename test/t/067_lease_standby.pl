@@ -39,6 +39,35 @@ isnt(worker_of($standby), $worker, 'after a crash it takes another lease');
 push @before, take_ids($standby, 1000);
 check_ids('a standby that crashed', map { [$_] } @before);
 
+# The keeper dies, and the promotion is over before the next one starts: that one
+# begins above the mark, too.
+{
+	my $other = new_standby($primary, 'other');
+
+	push @before, take_ids($other, 1000);
+	$primary->safe_psql('postgres', 'INSERT INTO event SELECT max(id) FROM (SELECT snowflake_next(20000000) AS id) AS ids');
+	$primary->wait_for_catchup('other');
+	my $newest = $other->safe_psql('postgres', 'SELECT max(id) FROM event');
+	$other->safe_psql('postgres', 'SELECT pg_terminate_backend(keeper_pid) FROM snowflake_status');
+	$other->promote;
+	ok($other->poll_query_until('postgres', 'SELECT keeper_pid IS NOT NULL FROM snowflake_status'), 'there is a keeper after the promotion');
+	cmp_ok(next_id($other), '>', $newest, 'a keeper that was not there at the promotion: above the data');
+	$other->stop;
+}
+
+# A configured worker ID is the primary's: without the registry, none is issued.
+{
+	my $other = new_standby($primary, 'configured', conf => 'snowflake.worker_id = 77');
+
+	is(worker_of($other), 77, 'a configured worker ID is leased in recovery');
+	$other->append_conf('postgresql.conf', q{snowflake.registry = ''});
+	$other->reload;
+	ok($other->poll_query_until('postgres', q{SELECT state = 'in recovery' FROM snowflake_status}), 'the registry is unset');
+	ok(poll_until(sub { my ($status, $out, $err) = $other->psql('postgres', 'SELECT snowflake_next()'); return $err =~ /cannot issue snowflake IDs during recovery/ }),
+		'and no ID is issued in recovery');
+	$other->stop;
+}
+
 # Promoted under load: it goes on with its lease.
 $worker = worker_of($standby);
 my $rows = PostgreSQL::Test::Utils::tempdir() . '/rows';
