@@ -202,11 +202,11 @@ is_uuid(const char *text)
 static bool
 is_the_same_registry(const char *uuid)
 {
-	char		known[kUuidSize] = "";
 	FILE	   *file = AllocateFile(kRegistryFile, "r");
 
 	if (file)
 	{
+		char		known[kUuidSize];
 		const size_t length = fread(known, 1, kUuidSize - 1, file);
 
 		FreeFile(file);
