@@ -15,9 +15,10 @@ use Snowflake;
 use Test::More;
 
 my $registry = new_registry('registry');
-set_up($registry);
+set_up($registry, 'worker_bits => 16');
 my $primary = new_node('primary', registry => $registry, init => [ allows_streaming => 1 ], conf => q{
-	snowflake.lease_duration = 3s});
+	snowflake.worker_bits = 16
+	snowflake.max_ahead = 1min});
 $primary->safe_psql('postgres', 'CREATE TABLE event (id bigint DEFAULT snowflake_next() PRIMARY KEY)');
 my $standby = new_standby($primary, 'standby');
 
@@ -42,15 +43,18 @@ check_ids('a standby that crashed', map { [$_] } @before);
 # The keeper dies, and the promotion is over before the next one starts: that one
 # begins above the mark, too.
 {
-	my $other = new_standby($primary, 'other');
+	my $other = new_standby($primary, 'other', conf => 'snowflake.max_ahead = 5s');
 
 	push @before, take_ids($other, 1000);
-	$primary->safe_psql('postgres', 'INSERT INTO event SELECT max(id) FROM (SELECT snowflake_next(20000000) AS id) AS ids');
+	$primary->safe_psql('postgres', 'INSERT INTO event SELECT max(id) FROM (SELECT snowflake_next(2000000) AS id) AS ids');
 	$primary->wait_for_catchup('other');
 	my $newest = $other->safe_psql('postgres', 'SELECT max(id) FROM event');
 	$other->safe_psql('postgres', 'SELECT pg_terminate_backend(keeper_pid) FROM snowflake_status');
 	$other->promote;
 	ok($other->poll_query_until('postgres', 'SELECT keeper_pid IS NOT NULL FROM snowflake_status'), 'there is a keeper after the promotion');
+	$other->append_conf('postgresql.conf', 'snowflake.max_ahead = 1min');
+	$other->reload;
+	ok($other->poll_query_until('postgres', q{SELECT setting = '60000' FROM pg_settings WHERE name = 'snowflake.max_ahead'}), 'it may be that far ahead');
 	cmp_ok(next_id($other), '>', $newest, 'a keeper that was not there at the promotion: above the data');
 	$other->stop;
 }
