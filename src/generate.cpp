@@ -302,6 +302,39 @@ wait_for_one()
 	return Int64GetDatum(layout.id_of(got.first, got.worker));
 }
 
+/*
+ * The layout is the pinned one, and the server is not in recovery, nor is the
+ * generator as it was opened there.
+ */
+static bool is_ready = false;
+
+/*
+ * After a promotion the keeper has to open the generator anew, above what is in
+ * the data.  A call that finds the promotion done waits for that.
+ */
+[[gnu::cold, gnu::noinline]] static void
+get_ready()
+{
+	static uint32 event = 0;
+	const Stopwatch since_start;
+
+	require_layout();
+	if (RecoveryInProgress())
+		return;
+	while (shared->opened_in_recovery.load())
+	{
+		const int64_t left = kKeeperPatience - since_start.elapsed_ms();
+
+		if (left <= 0)
+			raise_keeper_late();
+		wake_keeper();
+		ConditionVariableTimedSleep(&shared->keeper_did, std::min<int64_t>(left, 1000),
+									EXTENSION_WAIT_EVENT(event, "SnowflakeWindowWait"));
+	}
+	ConditionVariableCancelSleep();
+	is_ready = layout_confirmed;
+}
+
 /* What snowflake_next(count) keeps between two rows. */
 struct Batch
 {
@@ -324,7 +357,8 @@ Datum
 snowflake_next(PG_FUNCTION_ARGS)
 {
 	(void) fcinfo;
-	require_layout();
+	if (!is_ready) [[unlikely]]
+		get_ready();
 
 	int64_t		now;
 	const Claim got = try_claim(1, &now);
@@ -350,7 +384,8 @@ snowflake_next_count(PG_FUNCTION_ARGS)
 			ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 							errmsg("count must not be negative"),
 							errdetail("The count is %d.", count)));
-		require_layout();
+		if (!is_ready)
+			get_ready();
 
 		FuncCallContext *context = SRF_FIRSTCALL_INIT();
 		Batch	   *batch = static_cast<Batch *>(MemoryContextAllocZero(context->multi_call_memory_ctx,

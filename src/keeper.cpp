@@ -372,6 +372,7 @@ open_generator()
 	const int64_t last = layout.tick_of(start);
 
 	shared->opened_at.store(last);
+	shared->opened_in_recovery.store(in_recovery);
 	shared->generator.publish({current_worker(), start}, last);
 	shared->generator.open(last);
 	ConditionVariableBroadcast(&shared->keeper_did);

@@ -53,6 +53,9 @@ struct Shared
 	 */
 	std::atomic<int64_t> floor;
 
+	/* The generator was opened in recovery: nothing but the lease keeps IDs apart. */
+	std::atomic<bool> opened_in_recovery;
+
 	/* A caller waits for the window.  Set by callers, reset by the keeper. */
 	std::atomic<bool> window_wanted;
 

@@ -59,6 +59,29 @@ check_ids('a standby that crashed', map { [$_] } @before);
 	$other->stop;
 }
 
+# Nor does a session go on below the data while the keeper has not noticed: it is
+# stopped.
+{
+	my $other = new_standby($primary, 'unnoticed', conf => 'snowflake.max_ahead = 5s');
+
+	push @before, take_ids($other, 1000);
+	$primary->safe_psql('postgres', 'INSERT INTO event SELECT max(id) FROM (SELECT snowflake_next(2000000) AS id) AS ids');
+	$primary->wait_for_catchup('unnoticed');
+	my $newest = $other->safe_psql('postgres', 'SELECT max(id) FROM event');
+	my $keeper = $other->safe_psql('postgres', 'SELECT keeper_pid FROM snowflake_status');
+	kill STOP => $keeper;
+	$other->promote;
+	$other->append_conf('postgresql.conf', 'snowflake.max_ahead = 1min');
+	$other->reload;
+	ok($other->poll_query_until('postgres', q{SELECT setting = '60000' FROM pg_settings WHERE name = 'snowflake.max_ahead'}), 'it may be that far ahead');
+	my $taker = start_taker($other, sql => 'SELECT snowflake_next()');
+	wait_until_held($other, $taker);
+	kill CONT => $keeper;
+	$taker->{run}->finish;
+	cmp_ok(last_line($taker->{file}) // 0, '>', $newest, 'a call before the keeper has noticed the promotion: above the data');
+	$other->stop;
+}
+
 # A configured worker ID is the primary's: without the registry, none is issued.
 {
 	my $other = new_standby($primary, 'configured', conf => 'snowflake.worker_id = 77');
