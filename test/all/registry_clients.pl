@@ -140,7 +140,7 @@ end($_) foreach @others;
 @holders = @holders[ 0 .. 7 ];
 all_go_on('after they were stopped');
 
-$registry->restart('fast');
+$registry->restart;
 all_go_on('after a restart of the registry');
 $registry->stop('immediate');
 $registry->start;

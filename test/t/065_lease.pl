@@ -74,7 +74,8 @@ is($node->safe_psql('postgres', 'SELECT state FROM snowflake_status'), 'no lease
 like(slurp_file($node->logfile), qr/WARNING:  could not lease a snowflake worker ID: connection to server/, 'and the log why');
 
 # A start without it, too: the server accepts connections.
-$node->restart('immediate');
+$node->stop('immediate');
+$node->start;
 call_fails($node, 'started without a registry', 'SELECT snowflake_next()', '55000', qr/DETAIL:  None has been granted yet\. The registry, at /);
 
 # It is back: IDs go on by themselves.

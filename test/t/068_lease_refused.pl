@@ -74,7 +74,8 @@ foreach (
 	$registry->safe_psql($database, "CREATE EXTENSION snowflake_registry; SELECT snowflake_registry.setup($setup)");
 	use_database($database);
 	refuses("another $database, to renew", qr/the lease is of another registry: It is of [0-9a-f-]{36}, and this is /);
-	$node->restart('immediate');
+	$node->stop('immediate');
+	$node->start;
 	refuses("another $database", $why);
 	is($registry->safe_psql($database, 'SELECT fence_needed IS NULL FROM snowflake_registry.registry'), 't',
 		"another $database: it goes on for its own");
@@ -132,7 +133,11 @@ foreach (@lies)
 		CREATE FUNCTION snowflake_registry.renew(token uuid, duration interval, valid_until timestamptz, worker_id integer, asker_now timestamptz, registry uuid)
 		RETURNS SETOF answer LANGUAGE sql AS 'SELECT * FROM answer'});
 	use_database('liar');
-	$node->restart('immediate') if $name eq $lies[0][0];
+	if ($name eq $lies[0][0])
+	{
+		$node->stop('immediate');
+		$node->start;
+	}
 	refuses($name, $why);
 }
 $registry->safe_psql('liar', q{SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE wait_event = 'PgSleep'});
@@ -153,7 +158,8 @@ ok(poll_until(sub { worker_of($node) eq '1' }), 'a lease again and again: taken'
 push @incarnations, [ take_ids($node, 1000) ];
 foreach (1 .. 3)
 {
-	$node->restart('immediate');
+	$node->stop('immediate');
+	$node->start;
 	push @incarnations, [ take_ids($node, 100_000) ];
 }
 check_ids('whatever the registry says', @incarnations);
