@@ -40,40 +40,47 @@ isnt(worker_of($standby), $worker, 'after a crash it takes another lease');
 push @before, take_ids($standby, 1000);
 check_ids('a standby that crashed', map { [$_] } @before);
 
-# The keeper dies, and the promotion is over before the next one starts: that one
-# begins above the mark, too.
+# A standby whose own IDs are below those in the data that it has, by some twenty
+# seconds; returns it, and the greatest ID in the data.
+sub overtaken
 {
-	my $other = new_standby($primary, 'other', conf => 'snowflake.max_ahead = 5s');
+	my ($name, $conf) = @_;
+	my $other = new_standby($primary, $name, conf => "snowflake.max_ahead = 5s\n$conf");
 
-	push @before, take_ids($other, 1000);
-	$primary->safe_psql('postgres', 'INSERT INTO event SELECT max(id) FROM (SELECT snowflake_next(2000000) AS id) AS ids');
-	$primary->wait_for_catchup('other');
-	my $newest = $other->safe_psql('postgres', 'SELECT max(id) FROM event');
-	$other->safe_psql('postgres', 'SELECT pg_terminate_backend(keeper_pid) FROM snowflake_status');
-	$other->promote;
-	ok($other->poll_query_until('postgres', 'SELECT keeper_pid IS NOT NULL FROM snowflake_status'), 'there is a keeper after the promotion');
+	push @before, take_ids($other, 10);
 	$other->append_conf('postgresql.conf', 'snowflake.max_ahead = 1min');
 	$other->reload;
-	ok($other->poll_query_until('postgres', q{SELECT setting = '60000' FROM pg_settings WHERE name = 'snowflake.max_ahead'}), 'it may be that far ahead');
+	$primary->safe_psql('postgres', 'INSERT INTO event SELECT max(id) FROM (SELECT snowflake_next(1500000) AS id) AS ids');
+	$primary->wait_for_catchup($name);
+	push @before, take_ids($other, 10);
+	my $newest = $other->safe_psql('postgres', 'SELECT max(id) FROM event');
+	cmp_ok(last_line($before[-1]), '<', $newest, "$name: the data are ahead");
+	return ($other, $newest);
+}
+
+# The keeper dies, and the promotion is over before the next one starts.  It fails
+# over a file that it cannot read; a SIGTERM would have it close the generator.
+{
+	my ($other, $newest) = overtaken('other', 'snowflake.lease_duration = 2s');
+	my $file = $other->data_dir . '/snowflake_registry';
+
+	chmod 0, $file;
+	ok($other->poll_query_until('postgres', 'SELECT keeper_pid IS NULL FROM snowflake_status'), 'the keeper dies');
+	$other->promote;
+	$other->append_conf('postgresql.conf', 'snowflake.lease_duration = 1min');
+	$other->reload;
+	chmod 0600, $file;
 	cmp_ok(next_id($other), '>', $newest, 'a keeper that was not there at the promotion: above the data');
 	$other->stop;
 }
 
-# Nor does a session go on below the data while the keeper has not noticed: it is
-# stopped.
+# Nor does a session go on below the data while the keeper has not noticed.
 {
-	my $other = new_standby($primary, 'unnoticed', conf => 'snowflake.max_ahead = 5s');
-
-	push @before, take_ids($other, 1000);
-	$primary->safe_psql('postgres', 'INSERT INTO event SELECT max(id) FROM (SELECT snowflake_next(2000000) AS id) AS ids');
-	$primary->wait_for_catchup('unnoticed');
-	my $newest = $other->safe_psql('postgres', 'SELECT max(id) FROM event');
+	my ($other, $newest) = overtaken('unnoticed', '');
 	my $keeper = $other->safe_psql('postgres', 'SELECT keeper_pid FROM snowflake_status');
+
 	kill STOP => $keeper;
 	$other->promote;
-	$other->append_conf('postgresql.conf', 'snowflake.max_ahead = 1min');
-	$other->reload;
-	ok($other->poll_query_until('postgres', q{SELECT setting = '60000' FROM pg_settings WHERE name = 'snowflake.max_ahead'}), 'it may be that far ahead');
 	my $taker = start_taker($other, sql => 'SELECT snowflake_next()');
 	wait_until_held($other, $taker);
 	kill CONT => $keeper;
