@@ -101,7 +101,10 @@ static int64_t
 first_ms()
 {
 	const int64_t floor = shared->floor.load();
-	const int64_t beyond_lead = now_ms() + max_ahead + 1;
+
+	/* On a lease no ID is further ahead than that reaches, and none could be. */
+	const int64_t lead = leasing() ? std::min(max_ahead, lease_duration) : max_ahead;
+	const int64_t beyond_lead = now_ms() + lead + 1;
 	int64_t		first = floor;
 
 	if (in_recovery)
@@ -243,20 +246,31 @@ wait_for_standbys(XLogRecPtr end)
 static int32_t
 current_worker()
 {
-	return leasing() ? shared->lease.worker : worker_id;
+	return worker_id >= 0 ? worker_id : shared->lease.worker;
 }
 
 /*
  * Raises the mark to `target`, durably, and only then the window.  Both are
  * milliseconds since the epoch.  `base` is the time that IDs have now; half way
  * from there the next caller wakes the keeper.
+ *
+ * The wait for a standby may be long.  When a registry has come meanwhile, by a
+ * reload, the lease decides, and it was not asked.
  */
 static void
 extend_window_to(int64_t target, int64_t base)
 {
+	const bool	leased = leasing();
+
 	set_attempt("writing the mark");
 	if (!in_recovery)
 		wait_for_standbys(raise_mark(unix_ms(target)));
+	if (leasing() != leased)
+	{
+		record_success();
+		SetLatch(MyLatch);
+		return;
+	}
 	shared->generator.publish({current_worker(), target},
 							  layout.tick_of(base + (target - base) / 2));
 	record_success();
@@ -331,6 +345,16 @@ hold_for_standbys()
 	record_success();
 	shared->generator.open(last);
 	ConditionVariableBroadcast(&shared->keeper_did);
+}
+
+/*
+ * May the generator be open?  In recovery not without a lease, and with a
+ * registry not before the first one.
+ */
+static bool
+may_issue()
+{
+	return leasing() ? shared->lease.until > 0 : !in_recovery;
 }
 
 static bool
@@ -454,8 +478,6 @@ end_recovery()
 {
 	close_generator();
 	in_recovery = false;
-	if (!leasing() || shared->lease.until > 0)
-		open_generator();
 }
 
 static bool
@@ -470,6 +492,7 @@ run()
 	ClockWatch	clock_watch;
 	StandbyWatch standby_watch;
 	int64_t		last_seen = -1;
+	bool		was_leasing;
 
 	back_off();
 	in_recovery = RecoveryInProgress();
@@ -491,11 +514,10 @@ run()
 	 * An open generator is one that a keeper before this one has opened, and is
 	 * as good as ever, unless that was in recovery.
 	 */
-	if (!is_open() && !leasing())
-		open_generator();
-	else if (is_open() && !in_recovery && is_of_earlier_timeline(read_mark()))
+	if (is_open() && !in_recovery && is_of_earlier_timeline(read_mark()))
 		end_recovery();
 
+	was_leasing = leasing();
 	for (;;)
 	{
 		long		timeout = kForever;
@@ -504,12 +526,13 @@ run()
 		clock_watch.look();
 		if (in_recovery && !RecoveryInProgress())
 			end_recovery();
-		/* The primary issues IDs as the worker ID that is configured. */
-		if (in_recovery && !leasing())
-			close_generator();
 		/* What is closed will open with a window that is empty. */
 		if (!in_recovery && standby_watch.asks_others() && is_open())
 			hold_for_standbys();
+		/* A reload has brought a registry, or taken it away: the window is not of that kind. */
+		if (leasing() != was_leasing || !may_issue())
+			close_generator();
+		was_leasing = leasing();
 		if (shared->forget_requested.load() != shared->forget_done.load())
 			forget_mark();
 		if (leasing())
@@ -518,6 +541,9 @@ run()
 				change_lease();
 			lease = lease_wait(now_ms());
 		}
+		/* Whatever has closed it, be it a keeper that died before it had it open. */
+		if (!is_open() && may_issue())
+			open_generator();
 		if (is_open() && (shared->window_wanted.load() || shared->generator.renewal_taken()))
 			timeout = extend_window();
 		if (timeout == kForever && shared->generator.last() != last_seen)
