@@ -140,6 +140,11 @@ tend_lease(int64_t now, int64_t newest)
 			granted = registry_grant();
 			granted.renew_at = asked_at + std::max<int64_t>(granted.until - asked_at, 0) / 3;
 			end_request();
+			if (worker_id >= 0 && granted.worker != worker_id)
+			{
+				note_failure("it leases another worker ID than the one that is configured");
+				return false;
+			}
 			if (!renewing)
 			{
 				note_success();
@@ -150,6 +155,8 @@ tend_lease(int64_t now, int64_t newest)
 				granted.from = shared->lease.from;
 				change_lease(granted);
 				note_success();
+				/* Who has met the end of the lease has not to wait until the next look. */
+				ConditionVariableBroadcast(&shared->keeper_did);
 			}
 			else
 				note_failure("its answer to a renewal is another lease");
