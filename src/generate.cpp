@@ -94,6 +94,15 @@ raise_no_lease()
 	strlcpy(failure, shared->lease_failure, sizeof(failure));
 	LWLockRelease(shared->lock);
 
+	const int64_t now = layout.since_epoch(read_system_clock().unix_ms);
+
+	if (lease.until > now)
+		ereport(ERROR, (errcode(ERRCODE_SYSTEM_ERROR),
+						errmsg("snowflake IDs are ahead of the clock as far as the lease of their worker ID reaches"),
+						errdetail("The clock shows %s, and the lease of worker ID %d ends at %s.",
+								  to_text(layout.epoch_ms + now), lease.worker, to_text(layout.epoch_ms + lease.until)),
+						errhint("IDs go on when the clock has come nearer. A longer \"snowflake.lease_duration\" lets them be further ahead.")));
+
 	const char *ended = lease.until > 0
 							? psprintf("The lease of worker ID %d ended at %s.", lease.worker, to_text(layout.epoch_ms + lease.until))
 							: "None has been granted yet.";

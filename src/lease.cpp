@@ -76,10 +76,27 @@ note_success()
 	LWLockRelease(shared->lock);
 }
 
+/* Are they alike but for times and other numbers? */
+static bool
+same_reason(const char *a, const char *b)
+{
+	constexpr char kNumbers[] = "0123456789.:+- ";
+
+	for (;;)
+	{
+		a += strspn(a, kNumbers);
+		b += strspn(b, kNumbers);
+		if (*a != *b || *a == '\0')
+			return *a == *b;
+		a++;
+		b++;
+	}
+}
+
 static void
 note_failure(const char *why)
 {
-	const bool	is_news = failures == 0 || strcmp(shared->lease_failure, why) != 0;
+	const bool	is_news = failures == 0 || !same_reason(shared->lease_failure, why);
 
 	failures++;
 	since_failure.emplace();

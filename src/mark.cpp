@@ -75,11 +75,23 @@ is_of_earlier_timeline(const Mark &mark)
 	return mark.timeline != GetWALInsertionTimeLine();
 }
 
-/* The value of a later timeline is greater, whatever its milliseconds. */
+/*
+ * The value of a later timeline is greater, whatever its milliseconds; one of an
+ * earlier timeline, after pg_resetwal say, would be ignored without a word.
+ */
 XLogRecPtr
 raise_mark(int64_t unix_ms)
 {
-	return write_origin(kMarkOrigin, mark_value(std::max(unix_ms, read_mark().unix_ms)), false);
+	const XLogRecPtr end = write_origin(kMarkOrigin, mark_value(std::max(unix_ms, read_mark().unix_ms)), false);
+	const Mark	mark = read_mark();
+
+	if (mark.unix_ms < unix_ms || is_of_earlier_timeline(mark))
+		ereport(ERROR, (errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+						errmsg("could not raise the snowflake mark"),
+						errdetail("It was written on timeline %u, and this is timeline %u.",
+								  mark.timeline, GetWALInsertionTimeLine()),
+						errhint("The server's timeline went back. Move the data to a new cluster, with a worker ID that nobody has used.")));
+	return end;
 }
 
 XLogRecPtr

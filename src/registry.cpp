@@ -173,9 +173,12 @@ fail(const char *message)
 	length = Min(length, sizeof(request.failure) - 1);
 	while (length > 0 && (request.failure[length - 1] == '\n' || request.failure[length - 1] == '.'))
 		request.failure[--length] = '\0';
+	/* It may be cut within a character, or be in another encoding than ours. */
 	for (char *c = request.failure; *c; c++)
 		if (*c == '\n' || *c == '\t')
 			*c = ' ';
+		else if (IS_HIGHBIT_SET(*c))
+			*c = '?';
 	return RegistryState::kFailed;
 }
 
@@ -386,13 +389,16 @@ advance_request()
 	if (request.state != RegistryState::kAsking)
 		return request.state;
 
-	if (milliseconds_left() <= 0)
-		request.state = fail("it has not answered in time");
-	else if (request.ready || !request.connection)
+	/* We may be late ourselves: then what has come meanwhile counts. */
+	const bool	late = milliseconds_left() <= 0;
+
+	if (request.ready || !request.connection || late)
 	{
 		request.ready = false;
 		request.state = advance();
 	}
+	if (request.state == RegistryState::kAsking && late)
+		request.state = fail("it has not answered in time");
 	return request.state;
 }
 

@@ -16,6 +16,7 @@
 
 extern "C"
 {
+#include "libpq-fe.h"
 #include "miscadmin.h"
 #include "utils/guc.h"
 #include "utils/guc_tables.h"
@@ -197,6 +198,28 @@ define_worker_id()
 	worker_source = "registry";
 }
 
+/* libpq's own words would show what they stumble over, a password perhaps. */
+static bool
+is_connection_string(const char *value)
+{
+	char	   *error = nullptr;
+	PQconninfoOption *options = PQconninfoParse(value, &error);
+
+	PQconninfoFree(options);
+	PQfreemem(error);
+	return options != nullptr;
+}
+
+/* While the server starts we refuse it ourselves: core would show the value. */
+extern "C" bool
+snowflake_check_registry(char **value, void **, GucSource)
+{
+	if (process_shared_preload_libraries_in_progress || is_connection_string(*value))
+		return true;
+	GUC_check_errdetail("It is not a libpq connection string.");
+	return false;
+}
+
 static void
 define_registry()
 {
@@ -206,7 +229,9 @@ define_registry()
 							   "Sets how to connect to the registry that leases worker IDs.",
 							   "A libpq connection string. With \"snowflake.worker_id\" set as well, that worker ID is leased.",
 							   &registry_conninfo, "",
-							   PGC_SIGHUP, GUC_SUPERUSER_ONLY, nullptr, nullptr, nullptr);
+							   PGC_SIGHUP, GUC_SUPERUSER_ONLY, snowflake_check_registry, nullptr, nullptr);
+	if (!is_connection_string(registry_conninfo))
+		refuse(kRegistry, "...", "a libpq connection string");
 
 	DefineCustomIntVariable(kLeaseDuration,
 							"Sets how much time of IDs a lease reserves at a time.",

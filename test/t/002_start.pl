@@ -182,4 +182,9 @@ $node->restart;
 cmp_ok(next_id($node), '>', $id, 'two replication states are enough');
 $node->stop;
 
+# A connection string that is none, and may have a password in it, is not repeated.
+$node->append_conf('postgresql.conf', q{snowflake.registry = 'host=nowhere password=my secret'});
+start_fails($node, 'a registry that cannot be', qr/FATAL:  invalid value for parameter "snowflake.registry": "\.\.\."\n.*DETAIL:  Allowed: a libpq connection string\./);
+unlike(slurp_file($node->logfile), qr/secret/, 'a registry that cannot be: its password is not in the log');
+
 done_testing();
