@@ -46,7 +46,7 @@ sub start_session
 		\\endif
 	};
 
-	append_to_file($session->{script}, $round x 2000);
+	append_to_file($session->{script}, $round x 10_000);
 	$session->{run} = IPC::Run::start(
 		[ 'psql', '-XqAt', '-d', $node->connstr('postgres'), '-f', $session->{script} ],
 		'<', \undef, '>', $session->{file}, '2>', "$session->{file}.err");
@@ -121,7 +121,7 @@ sub lease_all
 }
 
 my $first = new_registry('first', init => [ allows_streaming => 1 ], conf => "fsync = off\nautovacuum = off");
-set_up($first, "worker_bits => 8, longest_lease => '$longest s'");
+set_up($first, "worker_bits => 16, longest_lease => '$longest s'");
 $first->safe_psql('postgres', q{SELECT snowflake_registry.reserve(200, 'db200')});
 my $second = new_standby($first, 'second');
 my $kept = lease($first, "'kept', '$longest s'");
