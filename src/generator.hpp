@@ -85,22 +85,48 @@ struct Claim
 };
 
 /*
+ * Half of the milliseconds, and no pattern among those that lie evenly apart:
+ * multiplicative hashing (Knuth, The Art of Computer Programming volume 3,
+ * section 6.4), twice, since once does follow such a pattern.
+ */
+constexpr bool
+is_odd_one(int64_t ms) noexcept
+{
+	constexpr uint64_t kGoldenRatio = 0x9e3779b97f4a7c15;	/* of 2^64 */
+	uint64_t	hash = static_cast<uint64_t>(ms) * kGoldenRatio;
+
+	hash = (hash ^ hash >> 32) * kGoldenRatio;
+	return hash >> 63;
+}
+
+/*
+ * The first tick of a millisecond in which none was claimed; last is below it.
+ *
+ * It starts at the sequence that follows, modulo 64, rather than at 0: then the
+ * low bits go round at a low rate too, and id % 16 spreads over shards.  In half
+ * of the milliseconds it starts one further: else the first IDs of a client that
+ * always takes two together would all be even.  64 is the smallest sequence that
+ * a layout can have.
+ */
+constexpr int64_t
+fresh_tick(const Layout &layout, int64_t last, int64_t ms) noexcept
+{
+	constexpr int64_t kRoundMask = (int64_t{1} << (kLowBits - kMaxWorkerBits)) - 1;
+
+	return layout.tick_of(ms) | ((last + 1 + is_odd_one(ms)) & kRoundMask);
+}
+
+/*
  * What a claim would take: the pure step inside the compare-and-swap loop.
  *
  * last: the newest tick.  now: milliseconds since the epoch, in the range of
  * Layout::since_epoch().  max_ahead: milliseconds, not negative.
- *
- * A fresh millisecond starts at the sequence that follows, modulo 64, rather
- * than at 0: then the low bits go round at a low rate too, and id % 16 spreads
- * over shards.  64 is the smallest sequence that a layout can have.
  */
 constexpr Claim
 next_claim(const Layout &layout, int64_t last, const Window &window,
 		   int32_t wanted, int64_t now, int64_t max_ahead) noexcept
 {
-	constexpr int64_t kRoundMask = (int64_t{1} << (kLowBits - kMaxWorkerBits)) - 1;
-
-	const int64_t first = std::max(last + 1, layout.tick_of(now) | ((last + 1) & kRoundMask));
+	const int64_t first = last >= layout.tick_of(now) ? last + 1 : fresh_tick(layout, last, now);
 	const int64_t lead_end = now + max_ahead + 1;
 	const int64_t room = layout.tick_of(std::min(window.until, lead_end)) - first;
 

@@ -228,18 +228,23 @@ inline sort()
 
 /* ---- A caller: claim() in generator.hpp. ---- */
 
-/* A fresh millisecond starts at the sequence that follows, not at 0. */
-#define FIRST(now)	MAX(me.t + 1, (now) * SEQ + (me.t + 1) % SEQ)
+/*
+ * A fresh millisecond starts at the sequence that follows, not at 0, or one
+ * further: fresh_tick() in generator.hpp.
+ */
+#define IS_FRESH(now)	(me.t < (now) * SEQ)
+#define FIRST(now, odd)	(IS_FRESH(now) -> (now) * SEQ + (me.t + 1 + (odd)) % SEQ : me.t + 1)
 
 #define UNCHANGED	(tick == me.t || (BROKEN(NO_COMPARE) && tick != CLOSED))
-#define MAY(now)	(me.at == WINDOW_READ && (now) <= CLOCK_MAX && UNCHANGED && \
-					 FIRST(now) < me.u * SEQ && MS(FIRST(now)) <= (now) + MAX_AHEAD)
+#define MAY(now, odd) \
+	(me.at == WINDOW_READ && (now) <= CLOCK_MAX && UNCHANGED && (IS_FRESH(now) || !(odd)) && \
+	 FIRST(now, odd) < me.u * SEQ && MS(FIRST(now, odd)) <= (now) + MAX_AHEAD)
 
 /* The clock, which may have been read much earlier, and the swap. */
-#define CLAIM(now) \
-	:: d_step { MAY(now) -> tick = FIRST(now); \
+#define CLAIM(now, odd) \
+	:: d_step { MAY(now, odd) -> tick = FIRST(now, odd); \
 				CHECK(ID(me.w, tick), me.after); RESET_CALL(_pid); sort() } \
-	:: d_step { MAY(now) && watched == NONE -> tick = FIRST(now); \
+	:: d_step { MAY(now, odd) && watched == NONE -> tick = FIRST(now, odd); \
 				watched = ID(me.w, tick); ours = 1; data = HERE; RESET_CALL(_pid); sort() }
 
 active [CALLERS] proctype Caller()
@@ -249,10 +254,14 @@ active [CALLERS] proctype Caller()
 				me.t = tick; me.after = ours; me.at = TICK_READ; sort() }
 	:: d_step { me.at == TICK_READ && me.t + 1 < until * SEQ ->
 				me.w = worker; me.u = until; me.at = WINDOW_READ; sort() }
-	CLAIM(0)
-	CLAIM(1)
-	CLAIM(2)
-	CLAIM(3)
+	CLAIM(0, 0)
+	CLAIM(1, 0)
+	CLAIM(2, 0)
+	CLAIM(3, 0)
+	CLAIM(0, 1)
+	CLAIM(1, 1)
+	CLAIM(2, 1)
+	CLAIM(3, 1)
 
 	/* The window or the clock says no, or the swap failed: start over. */
 	:: d_step { me.at != IDLE -> RESET_CALL(_pid); sort() }

@@ -76,19 +76,44 @@ TEST(Generator, GivesTheClocksMillisecond)
 	}
 }
 
-/* 64 milliseconds with one ID each use each of 64 low values once. */
+/*
+ * However many IDs a client takes together, and at whatever distance: the first
+ * of them has each of the low values about as often.
+ */
 TEST(Generator, MovesTheLowBitsAtALowRate)
 {
-	for (int bits = kMinWorkerBits; bits <= kMaxWorkerBits; bits++)
-	{
-		const Layout layout{0, bits};
-		Generator	generator;
-		std::set<int64_t> low;
+	constexpr int kShards = 16;
+	constexpr int kTimes = 16000;
 
-		open_at(generator, layout, 0, {0, kEndOfTime});
-		for (int64_t now = 10; now < 10 + 64 * 7; now += 7)
-			low.insert(generator.claim(layout, 1, now, 0).first & 63);
-		ASSERT_EQ(low.size(), 64u);
+	for (const int bits : {kMinWorkerBits, 10, kMaxWorkerBits})
+		for (const int32_t together : {1, 2, 3, 4, 8, 16})
+			for (const int64_t distance : {2, 3, 7, 16, 100, 987, 1000, 1024, 60000})
+			{
+				const Layout layout{0, bits};
+				Generator	generator;
+				int			times[kShards] = {};
+
+				open_at(generator, layout, 0, {0, kEndOfTime});
+				for (int64_t now = distance; now <= distance * kTimes; now += distance)
+					times[generator.claim(layout, together, now, 1).first % kShards]++;
+				for (int i = 0; i < kShards; i++)
+					ASSERT_NEAR(times[i], kTimes / kShards, 200) << bits << " bits, " << together << " every " << distance << " ms";
+			}
+}
+
+/* A value that was used is not used again until its turn has come. */
+TEST(Generator, GoesRoundWithoutHaste)
+{
+	int64_t		last = 0;
+
+	for (int64_t now = 1; now < 1000; now++)
+	{
+		const int64_t first = fresh_tick(kLayout, last, now);
+
+		ASSERT_EQ(kLayout.ms_of(first), now);
+		ASSERT_GE((first - last) & 63, 1);
+		ASSERT_LE((first - last) & 63, 2);
+		last = first;
 	}
 }
 
@@ -115,7 +140,7 @@ TEST(Generator, OverflowsIntoTheNextMillisecondUpToTheLead)
 		ASSERT_EQ(claim.stop, claim.count == 1000 ? Stop::kNone : Stop::kLead);
 	}
 	EXPECT_EQ(last, kLayout.tick_of(106) - 1) << "all that is allowed, to the last tick";
-	EXPECT_EQ(taken, 6 * 4096 - (kLayout.tick_of(100) & 63));
+	EXPECT_EQ(taken, 6 * 4096 - (fresh_tick(kLayout, -1, 100) & 63));
 	EXPECT_EQ(generator.claim(kLayout, 1, 101, 5).first, kLayout.tick_of(106));
 }
 
