@@ -18,6 +18,7 @@ extern "C"
 #include "pin.hpp"
 #include "settings.hpp"
 #include "privileges.hpp"
+#include "refusals.hpp"
 #include "shared.hpp"
 #include "stopwatch.hpp"
 #include "timestamps.hpp"
@@ -27,12 +28,6 @@ namespace snowflake
 
 /* The longest that a call waits for the clock, in milliseconds (promise P3). */
 static constexpr int64_t kClockPatience = 1000;
-
-/*
- * The longest that a call waits for the keeper, in milliseconds.  Twice what it
- * takes for a keeper that has failed to be started again.
- */
-static constexpr int64_t kKeeperPatience = 10000;
 
 /* The longest that a call waits for a lease once the registry is known to be in trouble. */
 static constexpr int64_t kLeasePatience = 1000;
@@ -139,7 +134,7 @@ registry_is_in_trouble()
 	return trouble;
 }
 
-[[noreturn]] static void
+void
 raise_keeper_late()
 {
 	char		attempt[sizeof(shared->keeper_attempt)];
@@ -357,7 +352,6 @@ extern "C"
 {
 SQL_FUNCTION(snowflake_next);
 SQL_FUNCTION(snowflake_next_count);
-SQL_FUNCTION(snowflake_forget_mark);
 }
 
 using namespace snowflake;
@@ -420,47 +414,4 @@ snowflake_next_count(PG_FUNCTION_ARGS)
 
 	chunk->count--;
 	SRF_RETURN_NEXT(context, Int64GetDatum(layout.id_of(chunk->first++, chunk->worker)));
-}
-
-/*
- * Lets the generator start from the clock again, after a clock that was far in
- * the future has taken the mark along.
- */
-Datum
-snowflake_forget_mark(PG_FUNCTION_ARGS)
-{
-	static uint32 event = 0;
-
-	(void) fcinfo;
-	require_layout();
-	if (!superuser())
-		ereport(ERROR, (errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
-						errmsg("must be superuser to forget the snowflake mark")));
-	if (RecoveryInProgress())
-		ereport(ERROR, (errcode(ERRCODE_READ_ONLY_SQL_TRANSACTION),
-						errmsg("cannot forget the snowflake mark during recovery")));
-
-	ereport(WARNING, (errmsg("snowflake IDs start from the system clock again"),
-					  leasing() ? errdetail("They go on with another lease of the registry: they do not repeat, but are below those that had a later time.")
-								: errdetail("This assumes that worker ID %d has never issued an ID later than now. If it has, IDs repeat.",
-											worker_id)));
-	ereport(LOG, (errmsg("snowflake mark is to be forgotten, by role \"%s\"",
-						 GetUserNameFromId(GetUserId(), false))));
-
-	const uint64_t request = shared->forget_requested.fetch_add(1) + 1;
-
-	const Stopwatch since_start;
-
-	wake_keeper();
-	while (shared->forget_done.load() < request)
-	{
-		const int64_t left = kKeeperPatience - since_start.elapsed_ms();
-
-		if (left <= 0)
-			raise_keeper_late();
-		ConditionVariableTimedSleep(&shared->keeper_did, left,
-									EXTENSION_WAIT_EVENT(event, "SnowflakeForgetMark"));
-	}
-	ConditionVariableCancelSleep();
-	PG_RETURN_VOID();
 }

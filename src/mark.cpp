@@ -18,6 +18,7 @@ extern "C"
 }
 
 #include "mark.hpp"
+#include "timestamps.hpp"
 
 namespace snowflake
 {
@@ -52,6 +53,7 @@ write_origin(RepOriginId origin, uint64_t value, bool go_backward)
  * was written before, however often the server is restarted until it is raised.
  */
 static constexpr int kMillisecondBits = 43;	/* until the year 2248 */
+static constexpr uint64_t kMillisecondMask = (uint64_t{1} << kMillisecondBits) - 1;
 
 static uint64_t
 mark_value(int64_t unix_ms)
@@ -65,14 +67,28 @@ read_mark()
 {
 	const uint64_t value = read_origin(kMarkOrigin);
 
-	return {static_cast<int64_t>(value & ((uint64_t{1} << kMillisecondBits) - 1)),
+	return {static_cast<int64_t>(value & kMillisecondMask),
 			static_cast<TimeLineID>(value >> kMillisecondBits) + 1};
 }
 
 bool
 is_of_earlier_timeline(const Mark &mark)
 {
-	return mark.timeline != GetWALInsertionTimeLine();
+	return mark.unix_ms != 0 && mark.timeline != GetWALInsertionTimeLine();
+}
+
+/* What this process wrote last; 0 if nothing. */
+static uint64_t written = 0;
+
+/* A role that may create origins can reach the mark's; see mark.hpp. */
+static void
+check_for_others()
+{
+	if (written == 0 || read_origin(kMarkOrigin) == written)
+		return;
+	ereport(WARNING, (errmsg("snowflake mark was moved by somebody else"),
+					  errdetail("It was %s, and is %s.", to_text(written & kMillisecondMask), to_text(read_mark().unix_ms)),
+					  errhint("No role but a superuser should be granted EXECUTE on functions that create, advance or drop replication origins.")));
 }
 
 /*
@@ -82,8 +98,12 @@ is_of_earlier_timeline(const Mark &mark)
 XLogRecPtr
 raise_mark(int64_t unix_ms)
 {
+	check_for_others();
+
 	const XLogRecPtr end = write_origin(kMarkOrigin, mark_value(std::max(unix_ms, read_mark().unix_ms)), false);
 	const Mark	mark = read_mark();
+
+	written = read_origin(kMarkOrigin);
 
 	if (mark.unix_ms < unix_ms || is_of_earlier_timeline(mark))
 		ereport(ERROR, (errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
@@ -97,7 +117,10 @@ raise_mark(int64_t unix_ms)
 XLogRecPtr
 force_mark(int64_t unix_ms)
 {
-	return write_origin(kMarkOrigin, mark_value(unix_ms), true);
+	const XLogRecPtr end = write_origin(kMarkOrigin, mark_value(unix_ms), true);
+
+	written = read_origin(kMarkOrigin);
+	return end;
 }
 
 /* The pin's value: epoch in Unix milliseconds << 8 | worker_bits. */

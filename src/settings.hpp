@@ -33,6 +33,16 @@ leasing()
 	return worker_id < 0 || *registry_conninfo != '\0';
 }
 
+/*
+ * Does this server issue IDs on its lease in recovery, too?  A configured worker
+ * ID is the primary's, which may not lease it yet.
+ */
+inline bool
+leases_in_recovery()
+{
+	return leasing() && worker_id < 0;
+}
+
 /* The largest lead over the clock, in milliseconds; reload. */
 extern int	max_ahead;
 

@@ -13,6 +13,7 @@ extern "C"
 #include "storage/shmem.h"
 }
 
+#include "data_directory.hpp"
 #include "settings.hpp"
 #include "shared.hpp"
 #include "timestamps.hpp"
@@ -82,8 +83,19 @@ snowflake_shmem_startup()
 	}
 	LWLockRelease(AddinShmemInitLock);
 
-	if (!IsUnderPostmaster)
+	/* Not again when the memory is made anew after a crash of a backend. */
+	static bool is_started = false;
+
+	if (!IsUnderPostmaster && !is_started)
+	{
+		is_started = true;
 		log_what_is_issued();
+		if (IsPostmasterEnvironment)
+		{
+			check_data_directory();
+			shared->starts_beyond_lead.store(may_be_rolled_back());
+		}
+	}
 }
 
 void

@@ -22,6 +22,7 @@ extern "C"
 }
 
 #include "counters.hpp"
+#include "forget_request.hpp"
 #include "generator.hpp"
 #include "lease.hpp"
 
@@ -49,25 +50,26 @@ struct Shared
 
 	/*
 	 * The first millisecond in which no ID has been issued since this memory was
-	 * made, as far as the generator was closed since.
+	 * made, as far as the generator was closed since; 0 if it was not.
 	 */
-	std::atomic<int64_t> floor;
+	std::atomic<int64_t> unissued_from;
+
+	/* The first millisecond after the newest ID, likewise; 0 if there was none. */
+	std::atomic<int64_t> issued_until;
+
+	/* The data may be older than the IDs that were issued; see data_directory.hpp. */
+	std::atomic<bool> starts_beyond_lead;
 
 	/* The generator was opened in recovery: nothing but the lease keeps IDs apart. */
 	std::atomic<bool> opened_in_recovery;
 
-	/* A caller waits for the window.  Set by callers, reset by the keeper. */
+	/* The window is waited for.  Set by callers, reset by the keeper. */
 	std::atomic<bool> window_wanted;
 
 	/* Broadcast when the window has moved or a request is done. */
 	ConditionVariable keeper_did;
 
-	/*
-	 * snowflake_forget_mark(): callers count the one up, the keeper makes the
-	 * other equal when it has done it.
-	 */
-	std::atomic<uint64_t> forget_requested;
-	std::atomic<uint64_t> forget_done;
+	ForgetRequest forget_request;
 
 	/* The rest is protected by this lock. */
 	LWLock	   *lock;

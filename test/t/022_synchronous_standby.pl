@@ -132,6 +132,42 @@ ok( $primary->poll_query_until('postgres', q{SELECT state = 'waiting for the kee
 require_standby('');
 $standby->stop;
 
+# What counts is which standbys acknowledged the mark.  Here another one does,
+# which is asked for while the keeper is paused, and not any more when it goes on.
+my $another = new_standby($primary, 'another');
+my $late = qr/The background worker "snowflake keeper" is waiting until a synchronous standby has flushed the mark/;
+require_standby('standby');
+{
+	my $taker  = use_up_window();
+	my $keeper = $primary->safe_psql('postgres', 'SELECT keeper_pid FROM snowflake_status');
+
+	ok(kill('STOP', $keeper), 'the keeper is paused');
+	require_standby('another');
+	wait_for_standby();
+	$primary->safe_psql('postgres', 'CREATE TABLE acknowledged_by_another ()');
+	require_standby('standby');
+	ok( $primary->poll_query_until('postgres', q{SELECT sync_state = 'async' FROM pg_stat_replication WHERE application_name = 'another'}),
+		'it is not asked for any more');
+	ok(kill('CONT', $keeper), 'the keeper goes on');
+	call_fails($primary, 'another one acknowledged', 'SELECT snowflake_next()', '55000', $late);
+	$taker->{run}->finish;
+	push @incarnations, [ $taker->{file} ];
+}
+
+# Nor does it help that none was asked for in between.
+foreach (1 .. 20)
+{
+	require_standby('');
+	require_standby('standby');
+	select undef, undef, undef, 0.02 * rand;
+}
+ok( $primary->poll_query_until('postgres', q{SELECT state = 'waiting for the keeper' FROM snowflake_status}),
+	'none was asked for in between: IDs stop');
+call_fails($primary, 'none was asked for in between', 'SELECT snowflake_next()', '55000', $late);
+require_standby('');
+$another->stop;
+push @incarnations, [ take_ids($primary, 1000) ];
+
 # Failover: whatever was returned is below the mark that the standby has, though
 # it grants no lead to start from.
 $standby->append_conf('postgresql.conf', 'snowflake.max_ahead = 0');

@@ -47,7 +47,7 @@ sub catch_up
 	$standby->start(fail_ok => 1);
 }
 ok(poll_until(sub { !-e $standby->data_dir . '/postmaster.pid' }), 'one state: the standby stops');
-like(slurp_file($standby->logfile), qr/FATAL:  could not find free replication state slot for replication origin with ID 65001/,
+like(slurp_file($standby->logfile), qr/FATAL:  could not find free replication state slot for replication origin with ID 65002/,
 	'one state: says so');
 like(slurp_file($standby->logfile), qr/HINT:  Increase "?$states"? and try again/, 'one state: says what to raise');
 $standby->{_pid} = undef;

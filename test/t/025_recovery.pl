@@ -93,11 +93,13 @@ ok($primary->poll_query_until('postgres', "SELECT last_archived_wal >= '$segment
 my $standby = new_standby($primary, 'standby');
 $primary->wait_for_catchup($standby);
 
-# Started as it is, from its own WAL.
+# From its own WAL: as a standby, and promoted.  (029 has it started as it is.)
 my $restored = PostgreSQL::Test::Cluster->new('restored');
 $restored->init_from_backup($primary, 'under_load');
 $restored->append_conf('postgresql.conf', 'archive_mode = off');
+$restored->set_standby_mode;
 $restored->start;
+$restored->promote;
 cmp_ok(count_rows($restored), '<', $rows, 'the backup has the first rows');
 goes_on($restored, 'base backup');
 $restored->stop;

@@ -3,7 +3,8 @@
 #
 # Ruled out: that it is called by somebody who may not, or goes unnoticed; that
 # the mark that it lowered comes back by a crash, or that IDs of the new worker
-# come twice.
+# come twice; a call that failed and is carried out later; one that forgets what
+# the server itself has issued.
 use strict;
 use warnings;
 
@@ -53,6 +54,93 @@ foreach my $stop ('immediate', 'fast')
 cmp_ok(last_line($issued[-1][0]), '<', last_line($future), 'the old mark does not come back');
 check_ids('after the mark was forgotten', @issued);
 is(`cat $future $issued[0][0] $issued[1][0] $issued[2][0] | sort | uniq -d`, '', 'nor do IDs of the worker before');
+
+# A call that is given up is withdrawn: what is issued after it is not forgotten.
+sub keeper_pid
+{
+	return $node->safe_psql('postgres', 'SELECT keeper_pid FROM snowflake_status');
+}
+
+sub forgotten
+{
+	return scalar(() = slurp_file($node->logfile) =~ /LOG:  snowflake mark was forgotten/g);
+}
+
+my @ways = (
+	[ 'timed out',  undef,   qr/ERROR:  could not get a window for snowflake IDs in time/ ],
+	[ 'cancelled',  'cancel', qr/ERROR:  canceling statement due to user request/ ],
+	[ 'terminated', 'terminate', qr/FATAL:  terminating connection due to administrator command/ ]);
+my $count = forgotten();
+foreach my $way (@ways)
+{
+	my ($name, $function, $error) = @$way;
+	my $taker  = start_taker($node);
+	my $keeper = keeper_pid();
+
+	wait_for_ids($taker, 100_000);
+	ok(kill('STOP', $keeper), "$name: the keeper is stopped");
+	my $caller = start_taker($node, sql => 'SELECT snowflake_forget_mark()');
+	wait_until_held($node, $caller);
+	is($node->safe_psql('postgres', "SELECT pg_${function}_backend(" . taker_pid($node, $caller) . ')'), 't', "$name: the call is ended")
+	  if $function;
+	$caller->{run}->finish;
+	like($caller->{errors}, $error, "$name: the call fails");
+
+	# As many as there are, to the end of the window.
+	$taker->{run}->finish;
+	ok(kill('CONT', $keeper), "$name: the keeper goes on");
+	push @issued, [ $taker->{file} ], [ take_ids($node, 1000) ];
+	is(forgotten(), $count, "$name: nothing was forgotten");
+}
+check_ids('calls that failed', @issued);
+
+# Two at once: the second one is told.
+{
+	my $keeper = keeper_pid();
+
+	ok(kill('STOP', $keeper), 'the keeper is stopped');
+	my $caller = start_taker($node, sql => 'SELECT snowflake_forget_mark()');
+	wait_until_held($node, $caller);
+	call_fails($node, 'two at once', $call, '55006', qr/snowflake_forget_mark\(\) is running in another session/);
+	ok(kill('CONT', $keeper), 'the keeper goes on');
+	$caller->{run}->finish;
+	is($caller->{errors} =~ /ERROR/ ? 1 : 0, 0, 'the first one is answered');
+	is(forgotten(), ++$count, 'and was carried out');
+	push @issued, [ take_ids($node, 1000) ];
+	check_ids('two at once', @issued);
+}
+
+# While the keeper waits for a standby that is absent, it hears of a call.
+$node->append_conf('postgresql.conf', q{synchronous_standby_names = 'absent'});
+$node->reload;
+{
+	my $taker = start_taker($node);
+
+	wait_until_held($node, $taker);
+	($status, $out, $warning) = $node->psql('postgres', $call);
+	is($status, 0, 'the call gets through to a keeper that waits for a standby');
+	is(forgotten(), ++$count, 'and is carried out');
+	stop_taker($taker);
+	is(-s $taker->{file}, 0, 'while no ID is issued');
+}
+$node->append_conf('postgresql.conf', q{synchronous_standby_names = ''});
+$node->reload;
+push @issued, [ take_ids($node, 1000) ];
+check_ids('forgotten while the keeper waits for a standby', @issued);
+
+# IDs that this run has issued, and whose time is still to come.
+$node->set_clock(3600);
+push @issued, [ take_ids($node, 1000) ];
+$node->set_clock(0);
+$node->append_conf('postgresql.conf', 'snowflake.max_ahead = 1h');
+$node->reload;
+call_fails($node, 'issued ahead', $call, '55000',
+	qr/cannot forget the snowflake mark: worker ID 2 has issued IDs whose time is still to come/,
+	qr/DETAIL:  Since it was started this server has issued IDs up to .*, and the clock shows /,
+	qr/HINT:  Give the server a worker ID that nobody has used, restart it, and call snowflake_forget_mark\(\) again/);
+is(forgotten(), $count, 'nothing was forgotten');
+push @issued, [ take_ids($node, 1000) ];
+check_ids('issued ahead', @issued);
 
 $node->stop;
 done_testing();

@@ -1,0 +1,123 @@
+/*
+ * forget_mark.cpp
+ *		snowflake_forget_mark(): lets the generator start from the clock again,
+ *		after a clock that was far in the future has taken the mark along.
+ */
+#include <algorithm>
+#include <cstdint>
+
+#include "compat.h"
+
+extern "C"
+{
+#include "access/xlog.h"
+#include "miscadmin.h"
+#include "storage/ipc.h"
+}
+
+#include "clock.hpp"
+#include "pin.hpp"
+#include "refusals.hpp"
+#include "settings.hpp"
+#include "shared.hpp"
+#include "stopwatch.hpp"
+#include "timestamps.hpp"
+
+extern "C"
+{
+SQL_FUNCTION(snowflake_forget_mark);
+}
+
+using namespace snowflake;
+
+using Phase = ForgetRequest::Phase;
+
+static void
+require_permission()
+{
+	if (!superuser())
+		ereport(ERROR, (errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
+						errmsg("must be superuser to forget the snowflake mark")));
+	if (RecoveryInProgress())
+		ereport(ERROR, (errcode(ERRCODE_READ_ONLY_SQL_TRANSACTION),
+						errmsg("cannot forget the snowflake mark during recovery")));
+}
+
+/* The keeper knows of IDs that would be issued again. */
+[[noreturn]] static void
+raise_issued_ahead()
+{
+	ereport(ERROR, (errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+					errmsg("cannot forget the snowflake mark: worker ID %d has issued IDs whose time is still to come", worker_id),
+					errdetail("Since it was started this server has issued IDs up to %s, and the clock shows %s.",
+							  to_text(layout.epoch_ms + shared->issued_until.load()),
+							  to_text(read_system_clock().unix_ms)),
+					errhint("Give the server a worker ID that nobody has used, restart it, and call snowflake_forget_mark() again.")));
+}
+
+/*
+ * Withdraws the request, or takes note of its answer.  Also when this process is
+ * ended: then nothing else of it is run.
+ */
+extern "C" void
+snowflake_end_forget_request(int, Datum)
+{
+	if (!shared->forget_request.end())
+		ereport(WARNING, (errmsg("the snowflake mark is being forgotten all the same"),
+						  errdetail("The background worker \"snowflake keeper\" had begun with it.")));
+}
+
+/* Until the keeper has answered, or did not in time. */
+static Phase
+wait_for_answer()
+{
+	static uint32 event = 0;
+	const Stopwatch since_start;
+
+	for (;;)
+	{
+		const Phase phase = shared->forget_request.phase();
+		const int64_t left = kKeeperPatience - since_start.elapsed_ms();
+
+		if ((phase != Phase::kWaiting && phase != Phase::kTaken) || left <= 0)
+		{
+			ConditionVariableCancelSleep();
+			return phase;
+		}
+		wake_keeper();
+		ConditionVariableTimedSleep(&shared->keeper_did, std::min<int64_t>(left, 1000),
+									EXTENSION_WAIT_EVENT(event, "SnowflakeForgetMark"));
+	}
+}
+
+Datum
+snowflake_forget_mark(PG_FUNCTION_ARGS)
+{
+	Phase		answer;
+
+	(void) fcinfo;
+	require_layout();
+	require_permission();
+	ereport(WARNING, (errmsg("snowflake IDs start from the system clock again"),
+					  leasing() ? errdetail("They go on with another lease of the registry: they do not repeat, but are below those that had a later time.")
+								: errdetail("This assumes that worker ID %d has never issued an ID later than now. If it has, IDs repeat.",
+											worker_id)));
+	ereport(LOG, (errmsg("snowflake mark is to be forgotten, by role \"%s\"",
+						 GetUserNameFromId(GetUserId(), false))));
+
+	if (!shared->forget_request.begin())
+		ereport(ERROR, (errcode(ERRCODE_OBJECT_IN_USE),
+						errmsg("snowflake_forget_mark() is running in another session")));
+	PG_ENSURE_ERROR_CLEANUP(snowflake_end_forget_request, Datum{0});
+	{
+		answer = wait_for_answer();
+	}
+	PG_END_ENSURE_ERROR_CLEANUP(snowflake_end_forget_request, Datum{0});
+	snowflake_end_forget_request(0, Datum{0});
+
+	if (answer == Phase::kRefused)
+		raise_issued_ahead();
+	if (answer != Phase::kDone)
+		raise_keeper_late();
+	PG_RETURN_VOID();
+}
