@@ -17,6 +17,7 @@ use Snowflake;
 use Test::More;
 
 my $primary = new_node('primary', init => [ allows_streaming => 1 ], conf => q{
+	wal_keep_size = 128MB
 	snowflake.worker_bits = 16
 	snowflake.max_ahead = 10min});
 my $standby = new_standby($primary, 'standby');

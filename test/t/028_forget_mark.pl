@@ -16,7 +16,7 @@ use PostgreSQL::Test::Utils;
 use Snowflake;
 use Test::More;
 
-my $node = new_clock_node('main', worker_id => 1, clock => 86_400);
+my $node = new_clock_node('main', worker_id => 1, clock => 86_400, init => [ allows_streaming => 1 ]);
 my $future = take_ids($node, 1000);
 
 $node->stop;
@@ -74,10 +74,10 @@ my $count = forgotten();
 foreach my $way (@ways)
 {
 	my ($name, $function, $error) = @$way;
-	my $taker  = start_taker($node);
+	my $taker  = start_slow_taker($node);
 	my $keeper = keeper_pid();
 
-	wait_for_ids($taker, 100_000);
+	wait_for_ids($taker, 10_000);
 	ok(kill('STOP', $keeper), "$name: the keeper is stopped");
 	my $caller = start_taker($node, sql => 'SELECT snowflake_forget_mark()');
 	wait_until_held($node, $caller);
