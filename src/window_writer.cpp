@@ -188,6 +188,7 @@ WindowWriter::forget_mark(int64_t now)
 {
 	force_mark(unix_ms(now));
 	shared->unissued_from.store(0);
+	shared->starts_beyond_lead.store(false);
 }
 
 /* Was there an ID within the time for which the window is kept open? */
