@@ -1,30 +1,31 @@
 # shellcheck shell=bash
 # Part 5, the keeper's price: what the mark costs, and whether callers notice.
 
+# A server that issues an ID every so many seconds.
+seldom=6
+
 measure_keeper() {
-	local seconds samples load
+	local seconds rounds ids load round
 	seconds=$(by_size 6 12 60)
-	samples=$(by_size 1 4 10)
+	rounds=$(by_size 1 3 10)
+	ids=$(by_size 3 10 20)
 	new_cluster keeper
 	start_cluster keeper
 	sql_on keeper -f "$work/build/bench/samples.sql"
 	script one_id "SELECT snowflake_next();"
 	script many_ids "SELECT count(id) FROM (SELECT snowflake_next(10000)) AS ids (id);"
 	script empty "SELECT pg_backend_pid();"
+	start_pair
 
-	# The window lapses five seconds after the last ID.
-	progress keeper "the first ID after idle, $samples times"
-	sql_on keeper <<-SQL >"$work/keeper.tsv"
-		SELECT snowflake_next() \g /dev/null
-		SELECT elapsed_ns('SELECT snowflake_next()') \g /dev/null
-		SELECT format(\$\$SELECT 'keeper', '%1\$s', 0, 'ns', %2\$s, elapsed_ns('SELECT snowflake_next()') FROM pg_sleep(%3\$s)\$\$, series, round, sleep)
-		  FROM generate_series(1, $samples) AS round, (VALUES (1, 'first', 6), (2, 'second', 0)) AS s (position, series, sleep)
-		 ORDER BY round, position \gexec
-		SELECT pg_sleep(6) \g /dev/null
-	SQL
+	# The pair is silent meanwhile.
 	{
 		progress keeper "idle, $seconds s"
 		marks idle sql_on keeper -c "SELECT pg_sleep($seconds)"
+		progress keeper "an ID every $seldom s, $ids times"
+		sql_on keeper -c "SELECT snowflake_next()" >/dev/null
+		marks seldom seldom_ids "$ids"
+		sample keeper seldom ids "$ids"
+		first_ids 1
 		for load in one_id many_ids empty; do
 			progress keeper "$load, $seconds s"
 			# The window may have lapsed while the latencies were sorted.
@@ -33,10 +34,95 @@ measure_keeper() {
 			sample keeper "$load" max_ms "$(latency_quantile 1)"
 			sample keeper "$load" p9999_ms "$(latency_quantile 0.9999)"
 		done
-	} >>"$work/keeper.tsv"
+		for ((round = 2; round <= rounds; round++)); do
+			progress keeper "silence, round $round of $rounds"
+			first_ids "$round"
+		done
+	} >"$work/keeper.tsv"
 	stop_cluster keeper
+	stop_cluster pair
+	stop_cluster pair_standby
 	load_samples <"$work/keeper.tsv"
-	progress_done keeper "$samples times idle, $seconds s a load"
+	sql <<-'SQL'
+		CREATE VIEW keeper_silence AS
+		SELECT series, metric, count(*) AS rounds, (percentile_cont(0.5) WITHIN GROUP (ORDER BY value))::numeric AS median
+		  FROM (SELECT series, metric, value FROM sample WHERE part = 'keeper' AND metric IN ('first_ms', 'second_ms', 'commit_ms')
+		        UNION ALL
+		        SELECT f.series, 'ratio', f.value / c.value
+		          FROM sample AS f JOIN sample AS c USING (part, series, round)
+		         WHERE part = 'keeper' AND f.metric = 'first_ms' AND c.metric = 'commit_ms') AS s (series, metric, value)
+		 GROUP BY series, metric;
+	SQL
+	progress_done keeper "$rounds silences, $ids IDs seldom, $seconds s a load"
+}
+
+# A primary and a synchronous standby, on this machine, which have issued IDs.
+start_pair() {
+	new_cluster pair
+	start_cluster pair
+	sql_on pair -f "$work/build/bench/samples.sql"
+	logged as_user "$bindir/pg_basebackup" -h "$work/pair" -U postgres -D pair_standby -R -c fast
+	# The primary's socket stands in its directory.
+	as_user find pair_standby -maxdepth 1 -name '.s.PGSQL.*' -delete
+	as_user tee -a "$work/pair_standby/postgresql.conf" >/dev/null <<<"unix_socket_directories = '$work/pair_standby'"
+	start_cluster pair_standby
+	sql_on pair -c "ALTER SYSTEM SET synchronous_standby_names = '*'" -c "SELECT pg_reload_conf()" >/dev/null
+	poll pair "SELECT EXISTS (SELECT FROM pg_stat_replication WHERE sync_state = 'sync')"
+	local cluster
+	for cluster in main pair; do
+		sql_on "$cluster" -c "CREATE TABLE IF NOT EXISTS committed (n integer)" -c "SELECT snowflake_next()" >/dev/null
+	done
+}
+
+# poll CLUSTER QUERY: until it is true, for some minutes
+poll() {
+	local i
+	for ((i = 0; i < 1800; i++)); do
+		[[ $(sql_on "$1" -c "$2") != t ]] || return 0
+		sleep 0.1
+	done
+	fail "not in three minutes: $2"
+}
+
+# first_ids ROUND: the first ID after a silence that has let the window lapse, and
+# the one after it, beside a commit: alone, and with the synchronous standby.  One
+# of the two wakes all that sleeps, in turns.
+first_ids() {
+	local cluster order times time next='SELECT snowflake_next();' commit='INSERT INTO committed VALUES (1);'
+	for cluster in main pair; do
+		poll "$cluster" "SELECT window_until < clock_timestamp() FROM snowflake_status()"
+	done
+	for cluster in main pair; do
+		if (($1 % 2)); then
+			order=(first second commit)
+			times=$(timed "$cluster" "$next" "$next" "$commit")
+		else
+			order=(commit first second)
+			times=$(timed "$cluster" "$commit" "$next" "$next")
+		fi
+		for time in $times; do
+			printf 'keeper\t%s\t0\t%s_ms\t%s\t%s\n' "$cluster" "${order[0]}" "$1" "$time"
+			order=("${order[@]:1}")
+		done
+		((${#order[@]} == 0)) || fail "three times were to come from $cluster: $times"
+	done
+}
+
+# timed CLUSTER STATEMENT...: what each takes, in milliseconds, in one session
+timed() {
+	{
+		# The library is loaded, and its catalog entries are in the cache.
+		printf '%s\n' '\o /dev/null' 'SELECT snowflake_timestamp(0), count(*) FROM committed;' '\timing on'
+		printf '%s\n' "${@:2}"
+	} | sql_on "$1" | sed -n 's/^Time: \([0-9.]*\) ms.*/\1/p'
+}
+
+seldom_ids() {
+	local i
+	for ((i = 0; i < $1; i++)); do
+		sleep "$seldom"
+		sql_on keeper -c "SELECT snowflake_next()"
+	done
 }
 
 # sample PART SERIES METRIC VALUE
@@ -47,9 +133,9 @@ sample() { printf '%s\t%s\t0\t%s\t1\t%s\n' "$@"; }
 marks() {
 	local series=$1 start end waits before=$SECONDS
 	shift
-	read -r start waits < <(sql_on keeper -c "SELECT pg_current_wal_insert_lsn(), keeper_waits FROM snowflake_status")
+	read -r start waits < <(sql_on keeper -c "SELECT pg_current_wal_insert_lsn(), keeper_waits FROM snowflake_status()")
 	"$@" >/dev/null
-	read -r end waits < <(sql_on keeper -c "SELECT pg_current_wal_flush_lsn(), keeper_waits - $waits FROM snowflake_status")
+	read -r end waits < <(sql_on keeper -c "SELECT pg_current_wal_flush_lsn(), keeper_waits - $waits FROM snowflake_status()")
 	sample keeper "$series" waits "$waits"
 	sample keeper "$series" seconds $((SECONDS - before))
 	if [[ $start == "$end" ]]; then
@@ -67,23 +153,36 @@ report_keeper() {
 	goal "calls that waited for the keeper while IDs were issued steadily" 0 "$(
 		sql -c "SELECT sum(value) FROM sample WHERE part = 'keeper' AND metric = 'waits' AND series IN ('one_id', 'many_ids')"
 	)"
+	goal "calls that waited for the keeper, an ID, with one every $seldom s" 0 "$(
+		sql -c "SELECT max(value) FILTER (WHERE metric = 'waits') / max(value) FILTER (WHERE metric = 'ids') FROM sample WHERE part = 'keeper' AND series = 'seldom'"
+	)"
+	goal "the first ID after silence over a commit, with a synchronous standby on the same machine" 2 "$(
+		sql -c "SELECT round(median, 2) FROM keeper_silence WHERE series = 'pair' AND metric = 'ratio'"
+	)"
 	cat <<-'TEXT'
 		## The keeper's price
 
 		The mark is one small WAL record and a flush each time. Two pgbench clients: an ID a query, or 10 000 a query, which is more than
 		the layout allows, so that calls wait for the clock; `empty` is `pg_backend_pid()`, to tell what the machine's own pauses are.
+	TEXT
+	printf 'With `seldom`, one client takes an ID every %s seconds.\n\n' "$seldom"
+	markdown_table 'load | marks a minute | WAL bytes a minute | waits for the keeper | waits an ID | 99.99 % within, ms | longest, ms' '--- | ---: | ---: | ---: | ---: | ---: | ---:' "
+		SELECT series, round((60 * marks / seconds)::numeric, 1), round(60 * bytes / seconds), waits, round((waits / ids)::numeric, 2),
+		       round(p9999::numeric, 1), round(longest::numeric, 1)
+		  FROM (SELECT series, max(value) FILTER (WHERE metric = 'marks'), max(value) FILTER (WHERE metric = 'bytes'), max(value) FILTER (WHERE metric = 'seconds'),
+		               max(value) FILTER (WHERE metric = 'waits'), max(value) FILTER (WHERE metric = 'ids'),
+		               max(value) FILTER (WHERE metric = 'p9999_ms'), max(value) FILTER (WHERE metric = 'max_ms')
+		          FROM sample WHERE part = 'keeper' GROUP BY series) AS load (series, marks, bytes, seconds, waits, ids, p9999, longest)
+		 WHERE marks IS NOT NULL
+		 ORDER BY array_position(array['idle', 'seldom', 'one_id', 'many_ids', 'empty'], series)"
+	cat <<-'TEXT'
+		The first ID after a silence waits for a mark, and for the synchronous standby where there is one (here on the same machine). Beside
+		it a commit of one row, after the same silence; in one round the ID comes first, in the next one the commit. Medians, and of each round the ratio.
 
 	TEXT
-	markdown_table 'load | marks a minute | WAL bytes a minute | waits for the keeper | 99.99 % within, ms | longest, ms' '--- | ---: | ---: | ---: | ---: | ---:' "
-		SELECT series, round((60 * marks / seconds)::numeric, 1), round(60 * bytes / seconds), waits, round(p9999::numeric, 1), round(longest::numeric, 1)
-		  FROM (SELECT series, max(value) FILTER (WHERE metric = 'marks'), max(value) FILTER (WHERE metric = 'bytes'), max(value) FILTER (WHERE metric = 'seconds'),
-		               max(value) FILTER (WHERE metric = 'waits'), max(value) FILTER (WHERE metric = 'p9999_ms'), max(value) FILTER (WHERE metric = 'max_ms')
-		          FROM sample WHERE part = 'keeper' GROUP BY series) AS load (series, marks, bytes, seconds, waits, p9999, longest)
-		 WHERE marks IS NOT NULL
-		 ORDER BY array_position(array['idle', 'one_id', 'many_ids', 'empty'], series)"
-	sql -c "SELECT format('The first ID after idle waits for a mark: %s ms, the one after it took %s ms (medians of %s, each a whole query).',
-	                      round((percentile_cont(0.5) WITHIN GROUP (ORDER BY value) FILTER (WHERE series = 'first') / 1e6)::numeric, 2),
-	                      round((percentile_cont(0.5) WITHIN GROUP (ORDER BY value) FILTER (WHERE series = 'second') / 1e6)::numeric, 3), max(round))
-	          FROM sample WHERE part = 'keeper' AND metric = 'ns'"
-	echo
+	markdown_table 'rounds | first ID, ms | commit, ms | the one over the other | the next ID, ms' '--- | ---: | ---: | ---: | ---:' "
+		SELECT CASE series WHEN 'main' THEN 'alone' ELSE 'with a synchronous standby' END || ', ' || max(rounds),
+		       round(max(median) FILTER (WHERE metric = 'first_ms'), 2), round(max(median) FILTER (WHERE metric = 'commit_ms'), 2),
+		       round(max(median) FILTER (WHERE metric = 'ratio'), 2), round(max(median) FILTER (WHERE metric = 'second_ms'), 3)
+		  FROM keeper_silence GROUP BY series ORDER BY series"
 }
