@@ -9,6 +9,7 @@
 extern "C"
 {
 #include "miscadmin.h"
+#include "replication/logicallauncher.h"
 #include "storage/ipc.h"
 #include "storage/shmem.h"
 }
@@ -46,6 +47,16 @@ snowflake_shmem_request()
 	RequestNamedLWLockTranche(kName, 1);
 }
 
+/*
+ * The origin states that the generator takes are missed where subscriptions have
+ * planned for them: each of their workers may want one.
+ */
+static bool
+origin_states_are_short()
+{
+	return ORIGIN_STATES - 2 < max_logical_replication_workers;
+}
+
 static void
 log_what_is_issued()
 {
@@ -55,8 +66,11 @@ log_what_is_issued()
 				  errdetail("The layout allows %lld IDs a second, until %s.",
 							1000LL << layout.sequence_bits(),
 							timestamptz_to_str(to_timestamptz(layout.epoch_ms + kEndOfTime))),
-				  errhint("The generator takes two of \"%s\" (%d), here and on each standby; raise it there first.",
-						  ORIGIN_STATES_SETTING, ORIGIN_STATES)));
+				  origin_states_are_short()
+					  ? errhint("The generator takes two of \"%s\" (%d), which leaves fewer than \"%s\" (%d). If subscriptions need them, raise it by two, on each standby first.",
+								ORIGIN_STATES_SETTING, ORIGIN_STATES,
+								"max_logical_replication_workers", max_logical_replication_workers)
+					  : 0));
 }
 
 extern "C" void

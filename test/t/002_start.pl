@@ -110,7 +110,7 @@ foreach my $few (0, 1)
 	is($node->safe_psql('postgres', 'SELECT snowflake_worker_id(snowflake_next())'), '3', 'it is in the ID');
 	like(slurp_file($node->logfile), qr/LOG:  snowflake IDs are issued as worker 3 \(environment variable\), of 0 to 1023/, 'the log says so');
 	like(slurp_file($node->logfile), qr/4096000 IDs a second, until 2092-09-06/, 'the log says what the layout allows');
-	like(slurp_file($node->logfile), qr/two of "$states" .* each standby/, 'the log says what standbys need');
+	unlike(slurp_file($node->logfile), qr/HINT:  The generator takes two/, 'the log gives no hint where nothing is short');
 
 	configure('snowflake.worker_id = 4');
 	$node->restart;
@@ -177,9 +177,21 @@ $node->restart;
 	like($err, qr/HINT: .*"max_worker_processes"/, 'no keeper: says what to look at');
 }
 
-configure('snowflake.worker_id = 4', "$states = 2");
-$node->restart;
-cmp_ok(next_id($node), '>', $id, 'two replication states are enough');
+# What is left for subscriptions: as many as they may want, or fewer.
+foreach ([ 2, 1 ], [ 5, 1 ], [ 6, 0 ])
+{
+	my ($number, $short) = @$_;
+	my $offset = -s $node->logfile;
+
+	configure('snowflake.worker_id = 4', "$states = $number", 'max_logical_replication_workers = 4');
+	$node->restart;
+	cmp_ok(next_id($node), '>', $id, "replication states: $number are enough for IDs");
+	my $log = log_since($node, $offset);
+	like($log, qr/LOG:  snowflake IDs are issued as worker 4/, "replication states: $number: the log says what is issued");
+	my $hint = qr/HINT:  The generator takes two of "$states" \($number\), which leaves fewer than "max_logical_replication_workers" \(4\)\. .* on each standby first/;
+	$short ? like($log, $hint, "replication states: $number: a hint") : unlike($log, qr/generator takes two/, "replication states: $number: no hint");
+}
+
 $node->stop;
 
 # A connection string that is none, and may have a password in it, is not repeated.

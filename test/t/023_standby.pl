@@ -20,11 +20,8 @@ my $states = $primary->pg_version >= 18 ? 'max_active_replication_origins' : 'ma
 $primary->append_conf('postgresql.conf', "shared_preload_libraries = ''");
 $primary->start;
 my $standby = new_standby($primary, 'standby', start => 0, conf => "$states = 1");
-my $offset = -s $primary->logfile;
 $primary->append_conf('postgresql.conf', "shared_preload_libraries = 'snowflake'");
 $primary->restart;
-like(log_since($primary, $offset), qr/HINT:  The generator takes two of "$states" \(10\), here and on each standby; raise it there first/,
-	'the log at the start says what standbys need');
 $primary->safe_psql('postgres', q{
 	CREATE EXTENSION snowflake;
 	CREATE TABLE event (id bigint DEFAULT snowflake_next() PRIMARY KEY);
@@ -62,9 +59,9 @@ cmp_ok(mark_ms($standby), '>', $id >> 22, 'the standby has the mark beyond the r
 
 # With it, as the worker that the primary is.
 $standby->append_conf('postgresql.conf', "shared_preload_libraries = 'snowflake'");
-$offset = -s $standby->logfile;
+my $offset = -s $standby->logfile;
 $standby->restart;
-like(log_since($standby, $offset), qr/takes two of "$states" \(2\)/, 'the log of the standby says what it has');
+like(log_since($standby, $offset), qr/HINT:  The generator takes two of "$states" \(2\), which leaves fewer/, 'the log of the standby says what it has');
 foreach my $call ('snowflake_next()', 'snowflake_next(3)')
 {
 	call_fails($standby, "in recovery: $call", "SELECT $call", '25006',
