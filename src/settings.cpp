@@ -39,6 +39,8 @@ int			lease_duration = 60'000;
 
 static char *epoch = nullptr;
 
+static bool is_leasing = false;
+
 static constexpr char kWorkerId[] = "snowflake.worker_id";
 static constexpr char kWorkerBits[] = "snowflake.worker_bits";
 static constexpr char kEpoch[] = "snowflake.epoch";
@@ -189,7 +191,7 @@ define_worker_id()
 		worker_id_from_environment();
 	if (worker_id >= 0)
 		return;
-	if (*registry_conninfo == '\0')
+	if (!leasing())
 		ereport(FATAL, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 						errmsg("parameter \"%s\" is not set", kWorkerId),
 						errdetail("Every server needs a worker ID that no other server has; allowed: %s.", allowed),
@@ -227,11 +229,12 @@ define_registry()
 
 	DefineCustomStringVariable(kRegistry,
 							   "Sets how to connect to the registry that leases worker IDs.",
-							   "A libpq connection string. With \"snowflake.worker_id\" set as well, that worker ID is leased.",
+							   "A libpq connection string. With \"snowflake.worker_id\" set as well, that worker ID is leased. Whether there is a registry is decided when the server starts.",
 							   &registry_conninfo, "",
 							   PGC_SIGHUP, GUC_SUPERUSER_ONLY, snowflake_check_registry, nullptr, nullptr);
 	if (!is_connection_string(registry_conninfo))
 		refuse(kRegistry, "...", "a libpq connection string");
+	is_leasing = *registry_conninfo != '\0';
 
 	DefineCustomIntVariable(kLeaseDuration,
 							"Sets how much time of IDs a lease reserves at a time.",
@@ -252,6 +255,12 @@ define_max_ahead()
 							&max_ahead, 5000, 0, 3'600'000,
 							PGC_SIGHUP, GUC_UNIT_MS, nullptr, nullptr, nullptr);
 	check_int(kMaxAhead, found, max_ahead, GUC_UNIT_MS, "0 to 1h");
+}
+
+bool
+leasing()
+{
+	return is_leasing;
 }
 
 void

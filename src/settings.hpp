@@ -20,22 +20,27 @@ extern const char *worker_source;
 /* From snowflake.worker_bits and snowflake.epoch. */
 extern Layout layout;
 
-/* How to connect to the registry; empty: there is none; reload. */
+/*
+ * How to connect to the registry; reload.  Empty: there is none, or none any
+ * more; only leasing() says whether IDs need one.
+ */
 extern char *registry_conninfo;
 
 /* How much ID time a lease reserves at a time, in milliseconds; reload. */
 extern int	lease_duration;
 
-/* Does the worker ID need a lease? */
-inline bool
-leasing()
-{
-	return worker_id < 0 || *registry_conninfo != '\0';
-}
+/*
+ * Does the worker ID need a lease?  It does if there was a registry when the
+ * server started.  A reload must not decide it: servers reload at different
+ * times, and for as long as one of them leases a worker ID that another one
+ * still has by its configuration, both would issue its IDs.
+ */
+bool		leasing();
 
 /*
  * Does this server issue IDs on its lease in recovery, too?  A configured worker
- * ID is the primary's, which may not lease it yet.
+ * ID is the primary's: a standby that leased it would issue as its primary,
+ * which may not lease it yet.
  */
 inline bool
 leases_in_recovery()

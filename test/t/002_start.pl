@@ -192,6 +192,24 @@ foreach ([ 2, 1 ], [ 5, 1 ], [ 6, 0 ])
 	$short ? like($log, $hint, "replication states: $number: a hint") : unlike($log, qr/generator takes two/, "replication states: $number: no hint");
 }
 
+# Whether the worker ID is leased is decided at the start.
+configure('snowflake.worker_id = 4', q{snowflake.registry = 'host=/nonexistent'});
+$node->reload;
+ok( poll_until(sub { slurp_file($node->logfile) =~ /parameter "snowflake.registry" takes effect when the server is restarted/ }),
+	'a registry that comes by a reload: noticed');
+is(setting('setting', 'registry'), 'host=/nonexistent', 'a registry that comes by a reload: set');
+is($node->safe_psql('postgres', 'SELECT state FROM snowflake_status'), 'issuing', 'a registry that comes by a reload: not asked yet');
+cmp_ok(next_id($node), '>', $id, 'a registry that comes by a reload: IDs are issued');
+$node->restart;
+ok($node->poll_query_until('postgres', q{SELECT state = 'no lease' AND keeper_error ~ 'connection to server' FROM snowflake_status}),
+	'a registry, restarted: no lease');
+configure('snowflake.worker_id = 4');
+$node->reload;
+ok($node->poll_query_until('postgres', q{SELECT state = 'no lease' AND keeper_error ~ '"snowflake.registry" is empty' FROM snowflake_status}),
+	'a registry that goes by a reload: still no lease');
+call_fails($node, 'a registry that goes by a reload', 'SELECT snowflake_next()', '55000', qr/no lease of a worker ID for snowflake IDs/);
+$node->restart;
+cmp_ok(next_id($node), '>', $id, 'without a registry, restarted: IDs are issued');
 $node->stop;
 
 # A connection string that is none, and may have a password in it, is not repeated.
