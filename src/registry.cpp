@@ -11,7 +11,6 @@
  */
 #include <cerrno>
 #include <cstdint>
-#include <cstdlib>
 #include <cstring>
 #include <optional>
 
@@ -29,6 +28,7 @@ extern "C"
 #include "utils/guc.h"
 }
 
+#include "decimal.hpp"
 #include "registry.hpp"
 #include "settings.hpp"
 #include "stopwatch.hpp"
@@ -185,11 +185,10 @@ fail(const char *message)
 static bool
 parse_integer(const char *text, int64_t min, int64_t max, int64_t *value)
 {
-	char	   *end;
+	const auto	parsed = parse_decimal(text, max);
 
-	errno = 0;
-	*value = strtoll(text, &end, 10);
-	return errno == 0 && end != text && *end == '\0' && *value >= min && *value <= max;
+	*value = parsed.value_or(0);
+	return parsed >= min;
 }
 
 static bool

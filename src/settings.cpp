@@ -2,15 +2,11 @@
  * settings.cpp
  *		Defines the settings and refuses to start when one is missing or wrong.
  *
- * PostgreSQL only warns when a custom setting in the configuration file cannot
- * be applied, and goes on with the next source: the environment, or the
- * default.  A worker ID that was meant otherwise makes duplicates, so here that
- * stops the server: what the file or the command line said is looked up before
- * the setting is defined, and compared with what took effect.
+ * snowflake.worker_bits is a text, since PostgreSQL's integer settings are read
+ * as C reads numbers: '010' is 8, and '1.4' is 1.
  */
 #include <cstdint>
-#include <cstdlib>
-#include <cstring>
+#include <optional>
 
 #include "compat.h"
 
@@ -19,91 +15,56 @@ extern "C"
 #include "libpq-fe.h"
 #include "miscadmin.h"
 #include "utils/guc.h"
-#include "utils/guc_tables.h"
 #include "utils/timestamp.h"
 }
 
 #include "clock.hpp"
+#include "decimal.hpp"
 #include "epoch.hpp"
+#include "setting_checks.hpp"
 #include "settings.hpp"
+#include "worker_id.hpp"
 
 namespace snowflake
 {
 
-int			worker_id = -1;
-const char *worker_source = nullptr;
 Layout		layout = {0, 10};
 int			max_ahead = 5000;
 char	   *registry_conninfo = nullptr;
 int			lease_duration = 60'000;
 
+/* The settings as texts. */
+static char *worker_bits_text = nullptr;
 static char *epoch = nullptr;
 
 static bool is_leasing = false;
 
-static constexpr char kWorkerId[] = "snowflake.worker_id";
-static constexpr char kWorkerBits[] = "snowflake.worker_bits";
 static constexpr char kEpoch[] = "snowflake.epoch";
 static constexpr char kMaxAhead[] = "snowflake.max_ahead";
-static constexpr char kRegistry[] = "snowflake.registry";
 static constexpr char kLeaseDuration[] = "snowflake.lease_duration";
-static constexpr char kWorkerIdVariable[] = "SNOWFLAKE_WORKER_ID";
 
+static constexpr char kAllowedWorkerBits[] = "1 to 16 in plain decimal digits";
 static constexpr char kAllowedEpoch[] = "a date and time in UTC as in \"2023-01-01 00:00:00 UTC\", from 1970 on";
 
-static constexpr int kMaxWorkerId = (1 << kMaxWorkerBits) - 1;
-
-/*
- * Stops the server.  `found` came from the configuration file, the command
- * line or the environment.
- */
-[[noreturn]] static void
-refuse(const char *name, const char *found, const char *allowed)
+static std::optional<int64_t>
+parse_worker_bits(const char *text)
 {
-	ereport(FATAL, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-					errmsg("invalid value for parameter \"%s\": \"%s\"", name, found),
-					errdetail("Allowed: %s.", allowed),
-					errhint("Correct \"%s\" and start the server again.", name)));
-	pg_unreachable();
-}
+	const auto	bits = parse_decimal(text, kMaxWorkerBits);
 
-/* What a configuration file or the command line gives, or nullptr. */
-static const char *
-find_setting(const char *name)
-{
-	const char *value = GetConfigOption(name, true, false);
-
-	return value ? pstrdup(value) : nullptr;
-}
-
-static void
-check_int(const char *name, const char *found, int value, int flags, const char *allowed)
-{
-	int			parsed;
-
-	if (found && !(parse_int(found, &parsed, flags, nullptr) && parsed == value))
-		refuse(name, found, allowed);
+	return bits >= kMinWorkerBits ? bits : std::nullopt;
 }
 
 /*
  * The check hooks refuse what the server would not start with, so that ALTER
  * SYSTEM does not take it either.
- *
- * This one also remembers where the worker ID came from.  It is called for every
- * attempt to set it; those after the preload cannot succeed.
  */
 extern "C" bool
-snowflake_check_worker_id(int *value, void **, GucSource source)
+snowflake_check_worker_bits(char **value, void **, GucSource)
 {
-	if (*value > layout.max_worker())
-	{
-		GUC_check_errdetail("Allowed: 0 to %d with \"%s\" = %d.",
-							layout.max_worker(), kWorkerBits, layout.worker_bits);
-		return false;
-	}
-	if (process_shared_preload_libraries_in_progress && source > PGC_S_DYNAMIC_DEFAULT)
-		worker_source = GucSource_Names[source];
-	return true;
+	if (parse_worker_bits(*value))
+		return true;
+	GUC_check_errdetail("Allowed: %s.", kAllowedWorkerBits);
+	return false;
 }
 
 extern "C" bool
@@ -119,49 +80,26 @@ snowflake_check_epoch(char **value, void **, GucSource)
 	return true;
 }
 
-/*
- * The worker ID from the environment, if there is one.  Digits only: what
- * parse_int() would round or scale was hardly meant so.
- */
-static void
-worker_id_from_environment()
-{
-	const char *value = getenv(kWorkerIdVariable);
-
-	if (!value)
-		return;
-	if (*value == '\0' || strlen(value) > 9 || strspn(value, "0123456789") != strlen(value) ||
-		atoi(value) > layout.max_worker())
-		ereport(FATAL, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-						errmsg("invalid value for environment variable \"%s\": \"%s\"",
-							   kWorkerIdVariable, value),
-						errdetail("Allowed: 0 to %d, in decimal digits, with \"%s\" = %d.",
-								  layout.max_worker(), kWorkerBits, layout.worker_bits),
-						errhint("Correct \"%s\", or set \"%s\" in postgresql.conf, and start the server again.",
-								kWorkerIdVariable, kWorkerId)));
-	SetConfigOption(kWorkerId, value, PGC_POSTMASTER, PGC_S_ENV_VAR);
-}
-
 static void
 define_layout()
 {
 	const char *bits_found = find_setting(kWorkerBits);
 	const char *epoch_found = find_setting(kEpoch);
 
-	DefineCustomIntVariable(kWorkerBits,
-							"Sets how many bits of an ID are the worker ID's.",
-							"1 to 16. The sequence has 22 minus that. It cannot be changed once IDs have been issued.",
-							&layout.worker_bits, 10, kMinWorkerBits, kMaxWorkerBits,
-							PGC_POSTMASTER, 0, nullptr, nullptr, nullptr);
-	check_int(kWorkerBits, bits_found, layout.worker_bits, 0, "1 to 16");
+	DefineCustomStringVariable(kWorkerBits,
+							   "Sets how many bits of an ID are the worker ID's.",
+							   "1 to 16, in plain decimal digits. The sequence has 22 minus that. It cannot be changed once IDs have been issued.",
+							   &worker_bits_text, "10",
+							   PGC_POSTMASTER, 0, snowflake_check_worker_bits, nullptr, nullptr);
+	check_text(kWorkerBits, bits_found, worker_bits_text, kAllowedWorkerBits);
+	layout.worker_bits = static_cast<int>(*parse_worker_bits(worker_bits_text));
 
 	DefineCustomStringVariable(kEpoch,
 							   "Sets the time that IDs count their milliseconds from.",
 							   "ISO 8601, UTC, from 1970 on and not in the future. It cannot be changed once IDs have been issued.",
 							   &epoch, "2023-01-01 00:00:00 UTC",
 							   PGC_POSTMASTER, 0, snowflake_check_epoch, nullptr, nullptr);
-	if (epoch_found && strcmp(epoch_found, epoch) != 0)
-		refuse(kEpoch, epoch_found, kAllowedEpoch);
+	check_text(kEpoch, epoch_found, epoch, kAllowedEpoch);
 
 	layout.epoch_ms = *parse_epoch(epoch);
 	if (layout.epoch_ms > read_system_clock().unix_ms)
@@ -170,34 +108,6 @@ define_layout()
 						errdetail("It is in the future: this server's clock shows %s.",
 								  timestamptz_to_str(GetCurrentTimestamp())),
 						errhint("Correct \"%s\" or the clock, and start the server again.", kEpoch)));
-}
-
-static void
-define_worker_id()
-{
-	const char *found = find_setting(kWorkerId);
-	char		allowed[100];
-
-	snprintf(allowed, sizeof(allowed), "0 to %d with \"%s\" = %d",
-			 layout.max_worker(), kWorkerBits, layout.worker_bits);
-
-	DefineCustomIntVariable(kWorkerId,
-							"Sets which worker this server is; no other server may be the same.",
-							"0 to 2^snowflake.worker_bits - 1. -1 stands for unset: then the environment variable SNOWFLAKE_WORKER_ID gives it.",
-							&worker_id, -1, -1, kMaxWorkerId,
-							PGC_POSTMASTER, 0, snowflake_check_worker_id, nullptr, nullptr);
-	check_int(kWorkerId, found, worker_id, 0, allowed);
-	if (worker_id < 0)
-		worker_id_from_environment();
-	if (worker_id >= 0)
-		return;
-	if (!leasing())
-		ereport(FATAL, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-						errmsg("parameter \"%s\" is not set", kWorkerId),
-						errdetail("Every server needs a worker ID that no other server has; allowed: %s.", allowed),
-						errhint("Set \"%s\" in postgresql.conf, or the environment variable \"%s\", or \"%s\" for a registry that leases worker IDs, and start the server again.",
-								kWorkerId, kWorkerIdVariable, kRegistry)));
-	worker_source = "registry";
 }
 
 /* libpq's own words would show what they stumble over, a password perhaps. */
@@ -257,6 +167,17 @@ define_max_ahead()
 	check_int(kMaxAhead, found, max_ahead, GUC_UNIT_MS, "0 to 1h");
 }
 
+static void
+check_origin_states()
+{
+	if (ORIGIN_STATES < 2)
+		ereport(FATAL, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+						errmsg("invalid value for parameter \"%s\": \"%d\"", ORIGIN_STATES_SETTING, ORIGIN_STATES),
+						errdetail("The snowflake generator keeps its durable mark in two replication origin states."),
+						errhint("Set \"%s\" to 2 more than replication needs, on each standby first.",
+								ORIGIN_STATES_SETTING)));
+}
+
 bool
 leasing()
 {
@@ -268,16 +189,13 @@ define_settings()
 {
 	define_layout();
 	define_registry();
-	define_worker_id();
-	define_max_ahead();
-	MarkGUCPrefixReserved("snowflake");
 
-	if (ORIGIN_STATES < 2)
-		ereport(FATAL, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-						errmsg("invalid value for parameter \"%s\": \"%d\"", ORIGIN_STATES_SETTING, ORIGIN_STATES),
-						errdetail("The snowflake generator keeps its durable mark in two replication origin states."),
-						errhint("Set \"%s\" to 2 more than replication needs, on each standby first.",
-								ORIGIN_STATES_SETTING)));
+	const char *worker_id_found = define_worker_id();
+
+	define_max_ahead();
+	choose_worker_id(worker_id_found);
+	MarkGUCPrefixReserved("snowflake");
+	check_origin_states();
 }
 
 } // namespace snowflake

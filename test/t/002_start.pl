@@ -1,8 +1,10 @@
-# What stops the server, and what it says; where the worker ID comes from; and
-# what functions say when the library is not preloaded or the layout is not the
-# pinned one.
+# What stops the server, and what it says; where the worker ID comes from; what
+# is decided at the start; and what functions say when the library is not
+# preloaded or the layout is not the pinned one.
 #
-# Ruled out: a server that issues IDs as another worker than somebody meant.
+# Ruled out: a server that issues IDs as another worker, or in another layout, than
+# somebody meant, because a number was read otherwise or a name was misspelt; one
+# that begins or ceases to lease its worker ID while it runs.
 use strict;
 use warnings;
 
@@ -35,6 +37,19 @@ sub setting
 	return $node->safe_psql('postgres', "SELECT $column FROM pg_settings WHERE name = 'snowflake.$name'");
 }
 
+# The server does not start with these options either.
+sub start_fails_with
+{
+	my ($name, $options, @patterns) = @_;
+	my $offset = -s $node->logfile || 0;
+
+	ok(!run_log([ 'pg_ctl', '-w', '-D', $node->data_dir, '-l', $node->logfile, '-o', $options, 'start' ]),
+		"$name: the server does not start");
+	my $log = log_since($node, $offset);
+	like($log, $_, "$name: says so") foreach @patterns;
+	return;
+}
+
 # No worker ID from anywhere.
 configure();
 start_fails($node, 'no worker ID',
@@ -46,35 +61,49 @@ start_fails($node, 'no worker ID',
 configure('snowflake.worker_id = 5000');
 start_fails($node, 'worker ID 5000',
 	qr/FATAL:  invalid value for parameter "snowflake.worker_id": "5000"/,
-	qr/Allowed: 0 to 1023 with "snowflake.worker_bits" = 10/,
+	qr/Allowed: 0 to 1023 in plain decimal digits, with "snowflake.worker_bits" = 10/,
 	qr/HINT:  Correct "snowflake.worker_id"/);
 configure('snowflake.worker_id = 16', 'snowflake.worker_bits = 4');
 start_fails($node, 'worker ID 16 of 4 bits', qr/"snowflake.worker_id": "16"/, qr/0 to 15/);
 
-# Out of range for the setting: PostgreSQL would go on with the next source.
-foreach my $bad ('70000', '-2', 'one', '99999999999', '1e9')
+# Out of range for the setting: PostgreSQL would go on with the next source.  Or
+# not a plain number: PostgreSQL would take 8 for 010, and 1 for 1.4.
+foreach my $bad ('70000', '-2', 'one', '99999999999', '1e9',
+	'010', '0777', '08', '00', '0x10', '1.4', '7.6', '-0.4', '-0', '+5', '1e1', ' 5', '5 ', '5s', '-1', '')
 {
 	local $ENV{SNOWFLAKE_WORKER_ID} = '3';
 	configure("snowflake.worker_id = '$bad'");
-	start_fails($node, "worker ID $bad beside a good environment",
-		qr/FATAL:  invalid value for parameter "snowflake.worker_id": "\Q$bad\E"/);
+	start_fails($node, "worker ID '$bad' beside a good environment",
+		qr/FATAL:  invalid value for parameter "snowflake.worker_id": "\Q$bad\E"/, qr/Allowed: 0 to 1023 in plain decimal digits/);
 }
-foreach my $bad ('', 'x', '1024', '-1', '1.5', ' 1', '0x1', '99999999999999999999')
+configure('snowflake.worker_id = 010');
+start_fails($node, 'worker ID 010 without quotes', qr/FATAL:  invalid value for parameter "snowflake.worker_id": "010"/);
+configure('snowflake.worker_id = 1');
+start_fails_with("worker ID $_ on the command line", "-c snowflake.worker_id=$_",
+	qr/FATAL:  invalid value for parameter "snowflake.worker_id": "\Q$_\E"/)
+  foreach '010', '1.4', '-1', '1024';
+
+# -1 does not stand for unset where a registry leases worker IDs, either.
+configure(q{snowflake.worker_id = -1}, q{snowflake.registry = 'host=/nonexistent'});
+start_fails($node, 'worker ID -1 beside a registry', qr/FATAL:  invalid value for parameter "snowflake.worker_id": "-1"/);
+
+foreach my $bad ('', 'x', '1024', '-1', '1.5', ' 1', '0x1', '99999999999999999999',
+	'010', '0777', '08', '00', '1 ', '+1', '1e1', '-0')
 {
 	local $ENV{SNOWFLAKE_WORKER_ID} = $bad;
 	configure();
 	start_fails($node, "environment '$bad'",
 		qr/FATAL:  invalid value for environment variable "SNOWFLAKE_WORKER_ID": "\Q$bad\E"/,
-		qr/Allowed: 0 to 1023/, qr/HINT:  Correct "SNOWFLAKE_WORKER_ID"/);
+		qr/Allowed: 0 to 1023 in plain decimal digits/, qr/HINT:  Correct "SNOWFLAKE_WORKER_ID"/);
 }
 
-foreach my $bad ('0', '17', 'ten')
+foreach my $bad ('0', '17', 'ten', '012', '010', '0xA', '10.4', '1e1', '+10', ' 10', '10 ', '10kB', '-1', '')
 {
-	configure('snowflake.worker_id = 1', "snowflake.worker_bits = $bad");
-	start_fails($node, "worker bits $bad",
-		qr/FATAL:  invalid value for parameter "snowflake.worker_bits": "$bad"/, qr/1 to 16/);
+	configure('snowflake.worker_id = 1', "snowflake.worker_bits = '$bad'");
+	start_fails($node, "worker bits '$bad'",
+		qr/FATAL:  invalid value for parameter "snowflake.worker_bits": "\Q$bad\E"/, qr/Allowed: 1 to 16 in plain decimal digits/);
 }
-foreach my $bad ('', 'yesterday', '2023-02-30', '1969-12-31')
+foreach my $bad ('', 'yesterday', '2023-02-30', '1969-12-31', ' 2023-01-01', '2023-1-1', '2023-01-01 00:00:00 CET')
 {
 	configure('snowflake.worker_id = 1', "snowflake.epoch = '$bad'");
 	start_fails($node, "epoch '$bad'",
@@ -119,11 +148,49 @@ foreach my $few (0, 1)
 	is($node->safe_psql('postgres', 'SELECT snowflake_worker_id(snowflake_next())'), '4', 'it is in the ID');
 }
 
+# The smallest one, and the one that the command line gives.
+configure('snowflake.worker_id = 0');
+$node->restart;
+is($node->safe_psql('postgres', 'SELECT snowflake_worker_id(snowflake_next())'), '0', 'worker ID 0');
+$node->stop;
+ok(run_log([ 'pg_ctl', '-w', '-D', $node->data_dir, '-l', $node->logfile, '-o', '-c snowflake.worker_id=6', 'start' ]), 'start with an option');
+is(setting('setting', 'worker_id') . ' ' . setting('source', 'worker_id'), '6 command line', 'the command line wins over the file');
+is($node->safe_psql('postgres', 'SELECT snowflake_worker_id(snowflake_next())'), '6', 'it is in the ID');
+ok(run_log([ 'pg_ctl', '-w', '-D', $node->data_dir, 'stop' ]), 'and stop');
+configure('snowflake.worker_id = 4');
+$node->start;
+
 # What the server would not start with, ALTER SYSTEM does not take.
-foreach my $bad ("worker_id = 1024", "worker_bits = 17", "epoch = 'yesterday'", "max_ahead = '2h'")
+foreach my $bad ('worker_id = 65536', q{worker_id = '010'}, 'worker_id = 1.4', q{worker_id = '0x10'}, 'worker_id = 1e1', 'worker_id = -1', q{worker_id = ''},
+	q{worker_id = ' 5'}, 'worker_bits = 17', 'worker_bits = 0', q{worker_bits = '012'}, 'worker_bits = 10.4',
+	q{epoch = 'yesterday'}, q{max_ahead = '2h'})
 {
-	isnt(scalar $node->psql('postgres', "ALTER SYSTEM SET snowflake.$bad"), 0, "ALTER SYSTEM SET $bad is refused");
+	call_fails($node, "ALTER SYSTEM SET $bad", "ALTER SYSTEM SET snowflake.$bad", '22023', qr/invalid value for parameter "snowflake\.|is outside the valid range/);
 }
+ok(!-s $node->data_dir . '/postgresql.auto.conf' || slurp_file($node->data_dir . '/postgresql.auto.conf') !~ /snowflake/, 'nothing was written');
+
+# What fits together is taken in any order, for one restart.
+my $resized = new_node('resized');
+foreach my $settings ([ 'worker_bits = 14', 'worker_id = 5000' ], [ 'worker_id = 5000', 'worker_bits = 14' ])
+{
+	my $name = join ', then ', @$settings;
+
+	is(scalar $resized->psql('postgres', "ALTER SYSTEM SET snowflake.$_"), 0, "$name: ALTER SYSTEM takes $_") foreach @$settings;
+	$resized->reload;
+	ok( $resized->poll_query_until('postgres', q{
+			SELECT count(*) = 2 FROM pg_settings WHERE name IN ('snowflake.worker_bits', 'snowflake.worker_id') AND pending_restart}),
+		"$name: both wait for a restart");
+	$resized->restart;
+	is($resized->safe_psql('postgres', 'SELECT worker_id, worker_bits FROM snowflake_status'), '5000|14', "$name: take effect");
+	is(worker_of($resized), '5000', "$name: it is in the ID");
+	$resized->safe_psql('postgres', 'ALTER SYSTEM RESET ALL');
+	$resized->restart;
+	is($resized->safe_psql('postgres', 'SELECT worker_id, worker_bits FROM snowflake_status'), '1|10', "$name: back again");
+}
+is(scalar $resized->psql('postgres', 'ALTER SYSTEM SET snowflake.worker_id = 5000'), 0, 'a worker ID whose bits are to follow');
+$resized->stop;
+start_fails($resized, 'a worker ID without the bits for it', qr/FATAL:  invalid value for parameter "snowflake.worker_id": "5000"/,
+	qr/Allowed: 0 to 1023 in plain decimal digits, with "snowflake.worker_bits" = 10/);
 
 # A layout that is not the pinned one: every call says so, decoding too.
 my $id = next_id($node);
