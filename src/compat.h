@@ -41,6 +41,13 @@ extern "C"
 #define ORIGIN_STATES_SETTING "max_replication_slots"
 #endif
 
+/* The server's settings, in an array of *count. */
+#if PG_VERSION_NUM >= 160000
+#define GUC_VARIABLES(count) get_guc_variables(count)
+#else
+#define GUC_VARIABLES(count) (*(count) = GetNumConfigOptions(), get_guc_variables())
+#endif
+
 /* This process's number, 0 to MaxBackends - 1 for whatever can run SQL. */
 #if PG_VERSION_NUM >= 170000
 #define MY_PROC_NUMBER MyProcNumber

@@ -1,6 +1,7 @@
 /*
  * settings.cpp
- *		Defines the settings and refuses to start when one is missing or wrong.
+ *		Defines the settings and refuses to start when one is missing, wrong or
+ *		unknown.
  *
  * snowflake.worker_bits is a text, since PostgreSQL's integer settings are read
  * as C reads numbers: '010' is 8, and '1.4' is 1.
@@ -23,6 +24,7 @@ extern "C"
 #include "epoch.hpp"
 #include "setting_checks.hpp"
 #include "settings.hpp"
+#include "unknown_settings.hpp"
 #include "worker_id.hpp"
 
 namespace snowflake
@@ -184,6 +186,7 @@ leasing()
 	return is_leasing;
 }
 
+/* What is misspelt comes before what is missing, or makes no sense, for lack of it. */
 void
 define_settings()
 {
@@ -193,6 +196,7 @@ define_settings()
 	const char *worker_id_found = define_worker_id();
 
 	define_max_ahead();
+	refuse_unknown_settings();
 	choose_worker_id(worker_id_found);
 	MarkGUCPrefixReserved("snowflake");
 	check_origin_states();

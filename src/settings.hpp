@@ -53,7 +53,7 @@ extern int	max_ahead;
 
 /*
  * Defines the settings and checks them.  To be called once, by the postmaster
- * while it preloads; FATAL when a setting is missing or wrong.
+ * while it preloads; FATAL when a setting is missing, wrong or unknown.
  */
 void		define_settings();
 

@@ -119,6 +119,43 @@ foreach my $bad ('-1', '2h', '5 parsecs')
 		qr/FATAL:  invalid value for parameter "snowflake.max_ahead": "$bad"/, qr/0 to 1h/);
 }
 
+# What there is not, most likely misspelt: PostgreSQL would go on with the default,
+# or with the environment.  It comes before what is wrong for lack of it.
+{
+	local $ENV{SNOWFLAKE_WORKER_ID} = '5';
+
+	foreach ([ 'snowflake.worker_bit', '14', 'worker_bits' ], [ 'snowflake.epoc', q{'2024-01-01'}, 'epoch' ],
+		[ 'snowflake.workerid', '7', 'worker_id' ], [ 'snowflake.worker', '7', 'worker_id' ],
+		[ 'Snowflake.WORKER_BIT', '14', 'worker_bits' ], [ 'snowflake.max_ahaed', '1s', 'max_ahead' ],
+		[ 'snowflake.regsitry', q{''}, 'registry' ])
+	{
+		my ($name, $value, $meant) = @$_;
+
+		configure("$name = $value");
+		start_fails($node, $name, qr/FATAL:  unrecognized configuration parameter "$name"/,
+			qr/DETAIL:  It is set in file ".*postgresql\.conf", line \d+\./,
+			qr/HINT:  Perhaps you meant "snowflake\.$meant"\. Correct it, or remove it, and start the server again\./);
+	}
+}
+configure('snowflake.workerid = 7');
+start_fails($node, 'a worker ID under a wrong name', qr/FATAL:  unrecognized configuration parameter "snowflake.workerid"/);
+configure('snowflake.worker_bit = 14', 'snowflake.worker_id = 5000');
+start_fails($node, 'a worker ID that wants a setting with a wrong name', qr/FATAL:  unrecognized configuration parameter "snowflake.worker_bit"/);
+
+# One of pgEdge's extension, and others that are like none.
+my $known = join ', ', map { qq{"snowflake.$_"} } qw(epoch lease_duration max_ahead registry worker_bits worker_id);
+foreach my $name ('snowflake.node', 'snowflake.foo', 'snowflake.x')
+{
+	configure('snowflake.worker_id = 1', "$name = 1");
+	start_fails($node, $name, qr/FATAL:  unrecognized configuration parameter "$name"/,
+		qr/HINT:  Remove it, and start the server again\. There are: \Q$known\E\./);
+}
+configure('snowflake.worker_id = 1');
+start_fails_with('unknown on the command line', '-c snowflake.foo=1',
+	qr/FATAL:  unrecognized configuration parameter "snowflake.foo"/, qr/DETAIL:  It is set by the command line\./);
+start_fails_with('misspelt on the command line', '-c snowflake.worker-bit=14',
+	qr/FATAL:  unrecognized configuration parameter "snowflake.worker_bit"/, qr/HINT:  Perhaps you meant "snowflake\.worker_bits"/);
+
 my $states = $node->pg_version >= 18 ? 'max_active_replication_origins' : 'max_replication_slots';
 foreach my $few (0, 1)
 {
@@ -141,7 +178,8 @@ foreach my $few (0, 1)
 	like(slurp_file($node->logfile), qr/4096000 IDs a second, until 2092-09-06/, 'the log says what the layout allows');
 	unlike(slurp_file($node->logfile), qr/HINT:  The generator takes two/, 'the log gives no hint where nothing is short');
 
-	configure('snowflake.worker_id = 4');
+	# Other prefixes are not ours.
+	configure('snowflake.worker_id = 4', 'snowflakes.worker_bit = 1', 'snowflake_registry.worker_bit = 1');
 	$node->restart;
 	is(setting('setting', 'worker_id'), '4', 'the file wins over the environment');
 	is(setting('source', 'worker_id'), 'configuration file', 'and is its source');
@@ -167,6 +205,7 @@ foreach my $bad ('worker_id = 65536', q{worker_id = '010'}, 'worker_id = 1.4', q
 {
 	call_fails($node, "ALTER SYSTEM SET $bad", "ALTER SYSTEM SET snowflake.$bad", '22023', qr/invalid value for parameter "snowflake\.|is outside the valid range/);
 }
+isnt(scalar $node->psql('postgres', 'ALTER SYSTEM SET snowflake.worker_bit = 14'), 0, 'ALTER SYSTEM refuses what there is not');
 ok(!-s $node->data_dir . '/postgresql.auto.conf' || slurp_file($node->data_dir . '/postgresql.auto.conf') !~ /snowflake/, 'nothing was written');
 
 # What fits together is taken in any order, for one restart.
