@@ -96,8 +96,9 @@ parse_epoch(std::string_view text) noexcept
 		}
 	}
 
-	take(" ");
-	if (!text.empty() && !take("Z") && !take("UTC") && !take("+00:00") && !take("+00"))
+	const bool	zone_follows = take(" ") || !text.empty();
+
+	if (zone_follows && !take("Z") && !take("UTC") && !take("+00:00") && !take("+00"))
 		return {};
 	if (!text.empty())
 		return {};

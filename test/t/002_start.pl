@@ -103,7 +103,7 @@ foreach my $bad ('0', '17', 'ten', '012', '010', '0xA', '10.4', '1e1', '+10', ' 
 	start_fails($node, "worker bits '$bad'",
 		qr/FATAL:  invalid value for parameter "snowflake.worker_bits": "\Q$bad\E"/, qr/Allowed: 1 to 16 in plain decimal digits/);
 }
-foreach my $bad ('', 'yesterday', '2023-02-30', '1969-12-31', ' 2023-01-01', '2023-1-1', '2023-01-01 00:00:00 CET')
+foreach my $bad ('', 'yesterday', '2023-02-30', '1969-12-31', ' 2023-01-01', '2023-01-01 ', '2023-1-1', '2023-01-01 00:00:00 CET')
 {
 	configure('snowflake.worker_id = 1', "snowflake.epoch = '$bad'");
 	start_fails($node, "epoch '$bad'",
