@@ -255,8 +255,11 @@ give_back_lease(int64_t used_until)
 
 	change_lease({});
 
-	/* A renewal under way may have changed the token by now. */
-	if (lease.token[0] == '\0' || request_state() == RegistryState::kAsking)
+	/*
+	 * A renewal under way may have changed the token by now.  An empty connection
+	 * string is libpq's default server, which is no registry of ours.
+	 */
+	if (lease.token[0] == '\0' || request_state() == RegistryState::kAsking || *registry_conninfo == '\0')
 		return;
 
 	const Stopwatch stopwatch;
