@@ -260,7 +260,7 @@ wait_and_claim(int32_t wanted)
 
 		/* The keeper has to do something, unless it never will. */
 		confirm_layout();
-		if (RecoveryInProgress() && !leasing())
+		if (RecoveryInProgress() && !leases_in_recovery())
 			raise_in_recovery();
 
 		const bool	lease_missing = lease_is_missing(std::max(now, layout.ms_of(claim.first)));

@@ -113,7 +113,7 @@ state(int64_t last, const Window &window, const Lease &lease, int64_t now)
 
 	if (pinned && *pinned != layout)
 		return "wrong layout";
-	if (RecoveryInProgress() && !leasing())
+	if (RecoveryInProgress() && !leases_in_recovery())
 		return "in recovery";
 	if (leasing() && lease.until <= now)
 		return "no lease";

@@ -89,16 +89,25 @@ sub overtaken
 	$other->stop;
 }
 
-# A configured worker ID is the primary's: without the registry, none is issued.
+# A configured worker ID is the primary's: it is leased from the promotion on.
 {
 	my $other = new_standby($primary, 'configured', conf => 'snowflake.worker_id = 77');
+	my $rows = q{SELECT count(*) FROM snowflake_registry.worker WHERE worker_id = 77};
+	my $newest = $primary->safe_psql('postgres', 'INSERT INTO event DEFAULT VALUES RETURNING id');
 
-	is(worker_of($other), 77, 'a configured worker ID is leased in recovery');
-	$other->append_conf('postgresql.conf', q{snowflake.registry = ''});
-	$other->reload;
-	ok($other->poll_query_until('postgres', q{SELECT state = 'in recovery' FROM snowflake_status}), 'the registry is unset');
-	ok(poll_until(sub { my ($status, $out, $err) = $other->psql('postgres', 'SELECT snowflake_next()'); return $err =~ /cannot issue snowflake IDs during recovery/ }),
-		'and no ID is issued in recovery');
+	foreach my $name ('first', 'again')
+	{
+		call_fails($other, "a configured worker ID in recovery, $name", 'SELECT snowflake_next()', '25006',
+			qr/cannot issue snowflake IDs during recovery/);
+		is($other->safe_psql('postgres', 'SELECT state FROM snowflake_status'), 'in recovery', "$name: the state says so");
+		$primary->wait_for_catchup('configured');
+	}
+	is($registry->safe_psql('postgres', $rows), '0', 'it is not leased in recovery');
+	$other->promote;
+	ok(poll_until(sub { ($other->psql('postgres', 'SELECT snowflake_next()'))[0] == 0 }), 'promoted, it is leased');
+	is(worker_of($other), 77, 'and IDs are issued as it');
+	cmp_ok(next_id($other), '>', $newest, 'above the data');
+	is($registry->safe_psql('postgres', $rows), '1', 'as the registry has it');
 	$other->stop;
 }
 
