@@ -1,27 +1,10 @@
 /*
  * keeper.cpp
- *		The keeper: a background worker that opens the generator at the mark, and
- *		extends the window, but never past a mark that is durable.
- *
- * keeper_state.hpp has its life as a picture and as a function.  Here it is
- * lived: facts are observed, the next state is entered, and an open generator's
- * window is extended, see window_writer.hpp.  The keeper is the only writer of
- * window and mark.  It uses shared memory only, no database; it initialises as a
- * backend all the same, to stand in pg_stat_activity and to be ended by SQL.
- *
- * It sleeps until somebody needs it: the caller whose claim passes the middle of
- * the window, a caller who finds the window used up, or snowflake_forget_mark().
- * So while IDs are issued the window is always ahead, and without them nothing
- * is written.
- *
- * Where the worker ID is leased, it takes and renews the lease, see lease.cpp.
- *
- * Any error ends it (one inside replorigin_advance() leaves a lock held), and
- * the postmaster starts it again after kRestartSeconds.  Its exit status is
- * always 1, since a worker that exits with 0 is not started again.
+ *		The keeper's loop, and what it does on the way from state to state.
  */
 #include <algorithm>
 #include <cstdint>
+#include <optional>
 
 #include "compat.h"
 
@@ -29,31 +12,22 @@ extern "C"
 {
 #include "access/xlog.h"
 #include "miscadmin.h"
-#include "postmaster/bgworker.h"
 #include "postmaster/interrupt.h"
-#include "storage/ipc.h"
 #include "utils/guc.h"
 #include "utils/memutils.h"
 }
 
-#include "clock_watch.hpp"
 #include "keeper.hpp"
 #include "keeper_report.hpp"
-#include "keeper_state.hpp"
-#include "lease.hpp"
 #include "mark.hpp"
 #include "settings.hpp"
 #include "shared.hpp"
 #include "stopwatch.hpp"
 #include "timestamps.hpp"
-#include "window_writer.hpp"
-
-extern "C" PGDLLEXPORT void snowflake_keeper_main(Datum);
 
 namespace snowflake
 {
 
-static constexpr int kRestartSeconds = 5;
 static constexpr int kLongestBackOffSeconds = 60;
 
 /* How often to look whether the recovery has ended. */
@@ -68,44 +42,13 @@ sooner(long a, long b)
 	return a == kForever ? b : b == kForever ? a : std::min(a, b);
 }
 
-class Keeper
-{
-public:
-	/* Returns when the keeper is to end. */
-	void		run();
-
-private:
-	void		back_off();
-	KeeperFacts observe();
-	void		enter(KeeperState state);
-	void		work_while_closed(const KeeperFacts &facts);
-	void		take_over_lease();
-	void		forget_mark();
-	void		sleep(long timeout);
-	void		read_configuration();
-	void		end();
-
-	/* Is the lease, rather than the configuration, what counts at present? */
-	bool
-	leases() const
-	{
-		return leasing() && (!in_recovery_ || leases_in_recovery());
-	}
-
-	KeeperState state_ = KeeperState::kWaitingForRecovery;
-	bool		in_recovery_ = true;
-	bool		lease_waits_ = false;
-	WindowWriter window_;
-	ClockWatch	clock_watch_;
-};
-
 KeeperFacts
 Keeper::observe()
 {
 	in_recovery_ = in_recovery_ && RecoveryInProgress();
 	clock_watch_.look();
-	if (leases() && !lease_waits_)
-		lease_waits_ = tend_lease(now_ms(), window_.current_ms());
+	if (leases() && !new_lease_)
+		new_lease_ = lease_.tend(now_ms(), window_.current_ms());
 
 	const auto	pinned = read_pinned_layout();
 
@@ -114,7 +57,7 @@ Keeper::observe()
 		.issues_in_recovery = leases_in_recovery(),
 		.wrong_layout = pinned && *pinned != layout,
 		.has_worker = !leasing() || shared->lease.until > 0,
-		.lease_waits = lease_waits_,
+		.lease_waits = new_lease_.has_value(),
 		.forget_waits = shared->forget_request.waits(),
 		.standbys_changed = !in_recovery_ && window_.standbys_changed(),
 		.opened_in_recovery = shared->opened_in_recovery.load(),
@@ -136,25 +79,6 @@ Keeper::enter(KeeperState state)
 	if (state == KeeperState::kWrongLayout)
 		/* Callers find out by themselves; only a restart can help. */
 		ereport(WARNING, (errmsg("no snowflake IDs are issued: the configured layout is not the one of this cluster's IDs")));
-}
-
-/* There is a new lease, most likely of another worker ID. */
-void
-Keeper::take_over_lease()
-{
-	const Lease previous = shared->lease;
-
-	LWLockAcquire(shared->lock, LW_EXCLUSIVE);
-	shared->lease = new_lease();
-	LWLockRelease(shared->lock);
-	lease_waits_ = false;
-
-	char	   *until = to_text(layout.epoch_ms + shared->lease.until);
-
-	ereport(LOG, (errmsg("snowflake IDs are issued as worker %d", shared->lease.worker),
-				  previous.until == 0 ? errdetail("The registry leases it until %s.", until)
-									  : errdetail("The registry leases it until %s. It was worker %d before.",
-												  until, previous.worker)));
 }
 
 /*
@@ -182,8 +106,8 @@ Keeper::forget_mark()
 	window_.forget_mark(now);
 	if (leasing())
 	{
-		forget_lease();
-		lease_waits_ = false;
+		lease_.forget();
+		new_lease_.reset();
 	}
 	record_success();
 
@@ -200,9 +124,12 @@ void
 Keeper::work_while_closed(const KeeperFacts &facts)
 {
 	if (facts.forget_waits)
+	{
 		forget_mark();
-	else
-		take_over_lease();
+		return;
+	}
+	lease_.take_over(*new_lease_);
+	new_lease_.reset();
 }
 
 /* A registry that comes by a reload would be one that other servers do not ask yet. */
@@ -227,19 +154,19 @@ void
 Keeper::sleep(long timeout)
 {
 	static uint32 event = 0;
-	const LeaseWait lease = leases() ? lease_wait(now_ms()) : LeaseWait{kForever, PGINVALID_SOCKET, 0};
-	int			events = WL_LATCH_SET | WL_EXIT_ON_PM_DEATH | lease.events;
+	const RegistryWait registry = leases() ? lease_.wait(now_ms()) : RegistryWait{kForever, PGINVALID_SOCKET, 0};
+	int			events = WL_LATCH_SET | WL_EXIT_ON_PM_DEATH | registry.events;
 
-	timeout = sooner(timeout, lease.timeout);
+	timeout = sooner(timeout, registry.timeout);
 	if (in_recovery_)
 		timeout = sooner(timeout, kRecoveryInterval);
 	if (timeout != kForever)
 		events |= WL_TIMEOUT;
 
 	MemoryContextReset(CurrentMemoryContext);
-	if (WaitLatchOrSocket(MyLatch, events, lease.socket, timeout,
-						  EXTENSION_WAIT_EVENT(event, "SnowflakeKeeperMain")) & lease.events)
-		lease_is_ready();
+	if (WaitLatchOrSocket(MyLatch, events, registry.socket, timeout,
+						  EXTENSION_WAIT_EVENT(event, "SnowflakeKeeperMain")) & registry.events)
+		lease_.socket_is_ready();
 	ResetLatch(MyLatch);
 	CHECK_FOR_INTERRUPTS();
 	if (ConfigReloadPending)
@@ -258,10 +185,10 @@ Keeper::back_off()
 	if (failures < 2)
 		return;
 
-	/* The postmaster has waited for kRestartSeconds already. */
-	const int64_t total = 1000 * (std::min<int64_t>(int64_t{kRestartSeconds} << std::min(failures - 1, 10),
+	/* The postmaster has waited for kKeeperRestartSeconds already. */
+	const int64_t total = 1000 * (std::min<int64_t>(int64_t{kKeeperRestartSeconds} << std::min(failures - 1, 10),
 													kLongestBackOffSeconds) -
-								  kRestartSeconds);
+								  kKeeperRestartSeconds);
 	const Stopwatch stopwatch;
 
 	for (int64_t left = total; left > 0 && !ShutdownRequestPending; left = total - stopwatch.elapsed_ms())
@@ -274,7 +201,7 @@ Keeper::end()
 	if (!leasing())
 		return;
 	window_.close();
-	give_back_lease(shared->unissued_from.load());
+	lease_.give_back(shared->unissued_from.load());
 }
 
 void
@@ -309,61 +236,4 @@ Keeper::run()
 	end();
 }
 
-extern "C" void
-snowflake_keeper_exit(int, Datum)
-{
-	shared->keeper_latch.store(nullptr);
-	shared->keeper_pid.store(0);
-}
-
-void
-register_keeper()
-{
-	BackgroundWorker worker = {};
-
-	strlcpy(worker.bgw_name, "snowflake keeper", sizeof(worker.bgw_name));
-	strlcpy(worker.bgw_type, "snowflake keeper", sizeof(worker.bgw_type));
-	worker.bgw_flags = BGWORKER_SHMEM_ACCESS | BGWORKER_BACKEND_DATABASE_CONNECTION;
-	worker.bgw_start_time = BgWorkerStart_ConsistentState;
-	worker.bgw_restart_time = kRestartSeconds;
-	strlcpy(worker.bgw_library_name, "snowflake", sizeof(worker.bgw_library_name));
-	strlcpy(worker.bgw_function_name, "snowflake_keeper_main", sizeof(worker.bgw_function_name));
-	RegisterBackgroundWorker(&worker);
-}
-
 } // namespace snowflake
-
-void
-snowflake_keeper_main(Datum)
-{
-	using namespace snowflake;
-
-	pqsignal(SIGHUP, SignalHandlerForConfigReload);
-	pqsignal(SIGTERM, SignalHandlerForShutdownRequest);
-	BackgroundWorkerUnblockSignals();
-	BackgroundWorkerInitializeConnection(nullptr, nullptr, 0);
-
-	MemoryContextSwitchTo(AllocSetContextCreate(TopMemoryContext, "snowflake keeper",
-												ALLOCSET_SMALL_SIZES));
-	on_shmem_exit(snowflake_keeper_exit, 0);
-	shared->keeper_pid.store(MyProcPid);
-	shared->keeper_latch.store(MyLatch);
-
-	PG_TRY();
-	{
-		Keeper().run();
-	}
-	PG_CATCH();
-	{
-		/* The lock that was held may be ours. */
-		LWLockReleaseAll();
-		MemoryContextSwitchTo(TopMemoryContext);
-
-		const ErrorData *error = CopyErrorData();
-
-		record_failure(error->message, error->hint);
-		PG_RE_THROW();
-	}
-	PG_END_TRY();
-	proc_exit(1);
-}

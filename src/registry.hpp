@@ -9,9 +9,16 @@
 #pragma once
 
 #include <cstdint>
+#include <optional>
 
 #include "compat.h"
 #include "lease.hpp"
+#include "stopwatch.hpp"
+
+extern "C"
+{
+#include "libpq-fe.h"
+}
 
 namespace snowflake
 {
@@ -22,7 +29,7 @@ enum class RegistryState
 	kAsking,
 	kAnswered,
 	kRefused,					/* the token is not, or not any more, that of a lease */
-	kFailed						/* registry_failure() says why */
+	kFailed						/* failure() says why */
 };
 
 /*
@@ -31,27 +38,87 @@ enum class RegistryState
  */
 const char *lease_holder();
 
-/* now: what our clock shows; worker: -1 for any. */
-void		ask_for_lease(int64_t now, int64_t duration, int32_t worker);
-void		ask_for_renewal(const Lease &lease, int64_t now, int64_t duration);
-void		ask_to_take_back(const Lease &lease, int64_t used_until);
+/* What to wait for: milliseconds, or one of those events (WL_SOCKET_…; 0: no socket). */
+struct RegistryWait
+{
+	long		timeout;
+	pgsocket	socket;
+	int			events;
+};
 
-/* Goes on with the request as far as it can without waiting. */
-RegistryState advance_request();
+class RegistryRequest
+{
+public:
+	/* Each begins a request.  now: what our clock shows; worker: -1 for any. */
+	void		lease(int64_t now, int64_t duration, int32_t worker);
+	void		renew(const Lease &lease, int64_t now, int64_t duration);
+	void		release(const Lease &lease, int64_t used_until);
 
-RegistryState request_state();
+	/* Goes on with it as far as it can without waiting. */
+	RegistryState advance();
 
-/* While it is kAsking: what it waits for. */
-LeaseWait	request_wait();
-void		request_is_ready();
+	RegistryState
+	state() const
+	{
+		return state_;
+	}
 
-/* The request is over, or given up. */
-void		end_request();
+	/* While the state is kAsking. */
+	RegistryWait wait() const;
 
-/* While the state is kAnswered: what was granted (renew_at is not set). */
-const Lease &registry_grant();
+	void
+	socket_is_ready()
+	{
+		ready_ = true;
+	}
 
-/* While the state is kFailed or kRefused. */
-const char *registry_failure();
+	/* The request is over, or given up. */
+	void		end();
+
+	/* While the state is kAnswered: what was granted (renew_at is not set). */
+	const Lease &
+	grant() const
+	{
+		return grant_;
+	}
+
+	/* While the state is kFailed or kRefused. */
+	const char *
+	failure() const
+	{
+		return failure_;
+	}
+
+private:
+	static constexpr int kMaxParameters = 6;
+
+	void		begin(const char *query, bool grants);
+	void		add_text(const char *value);
+	void		add_integer(int64_t value);
+	void		add_null();
+	void		add_time(int64_t ms);
+	RegistryState fail(const char *message);
+	RegistryState start_connection();
+	RegistryState go_on_connecting();
+	RegistryState send_query();
+	RegistryState go_on();
+	RegistryState read_result(const PGresult *result);
+	int64_t		milliseconds_left() const;
+
+	RegistryState state_ = RegistryState::kIdle;
+	PGconn	   *connection_ = nullptr;
+	bool		connected_ = false;
+	const char *query_ = nullptr;
+	bool		grants_ = false;	/* a row is to be answered */
+	int			parameters_ = 0;
+	const char *parameter_[kMaxParameters] = {};
+	char		values_[kMaxParameters][100] = {};
+	int			events_ = 0;		/* that the connection waits for, */
+	bool		ready_ = false;		/* and whether one of them has come */
+	std::optional<Stopwatch> since_start_;
+	RegistryState outcome_ = RegistryState::kFailed;	/* once there is a result */
+	Lease		grant_ = {};
+	char		failure_[256] = "";
+};
 
 } // namespace snowflake

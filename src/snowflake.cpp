@@ -13,7 +13,7 @@ extern "C"
 #include "miscadmin.h"
 }
 
-#include "keeper.hpp"
+#include "keeper_main.hpp"
 #include "settings.hpp"
 #include "shared.hpp"
 

@@ -1,0 +1,298 @@
+/*
+ * lease_holder.cpp
+ *		When to ask the registry for what.
+ *
+ * A lease is renewed when a third of it is over.  A renewal that fails is tried
+ * again until the lease is over, and after that.  One that is refused, because
+ * the token is not the lease's any more, ends that lease, and another one is
+ * taken.  Either way IDs are issued to the end of the interval, which is ours.
+ *
+ * An answer that is lost takes the token with it: the registry has handed out
+ * another one, and the old one must not work twice.
+ */
+#include <algorithm>
+#include <cstdint>
+#include <cstring>
+#include <optional>
+
+#include "compat.h"
+
+extern "C"
+{
+#include "miscadmin.h"
+#include "storage/latch.h"
+#include "utils/memutils.h"
+}
+
+#include "lease_holder.hpp"
+#include "settings.hpp"
+#include "shared.hpp"
+#include "timestamps.hpp"
+
+namespace snowflake
+{
+
+/* How long to wait after a failure, in milliseconds: twice as long each time. */
+static constexpr int64_t kFirstRetry = 200;
+static constexpr int64_t kLastRetry = 5000;
+
+/* A lease is not renewed early to make it longer by less than this. */
+static constexpr int64_t kWorthRenewing = 500;
+
+/* How long a shutdown may wait for the registry. */
+static constexpr int64_t kGiveBackPatience = 2000;
+
+static void
+hold(const Lease &lease)
+{
+	LWLockAcquire(shared->lock, LW_EXCLUSIVE);
+	shared->lease = lease;
+	LWLockRelease(shared->lock);
+}
+
+void
+LeaseHolder::note_success()
+{
+	if (failures_ > 0)
+		ereport(LOG, (errmsg("snowflake registry grants a lease again")));
+	failures_ = 0;
+	since_failure_.reset();
+	LWLockAcquire(shared->lock, LW_EXCLUSIVE);
+	shared->lease_failures = 0;
+	LWLockRelease(shared->lock);
+}
+
+/* Are they alike but for times and other numbers? */
+static bool
+same_reason(const char *a, const char *b)
+{
+	constexpr char kNumbers[] = "0123456789.:+- ";
+
+	for (;;)
+	{
+		a += strspn(a, kNumbers);
+		b += strspn(b, kNumbers);
+		if (*a != *b || *a == '\0')
+			return *a == *b;
+		a++;
+		b++;
+	}
+}
+
+void
+LeaseHolder::note_failure(const char *why)
+{
+	const bool	is_news = failures_ == 0 || !same_reason(shared->lease_failure, why);
+
+	failures_++;
+	since_failure_.emplace();
+
+	LWLockAcquire(shared->lock, LW_EXCLUSIVE);
+	shared->lease_failures = failures_;
+	strlcpy(shared->lease_failure, why, sizeof(shared->lease_failure));
+	shared->lease_failure_at = GetCurrentTimestamp();
+	LWLockRelease(shared->lock);
+
+	if (is_news)
+		ereport(WARNING, (errmsg("could not lease a snowflake worker ID: %s", why),
+						  shared->lease.until > 0 ? errdetail("The lease of worker ID %d ends at %s.",
+															  shared->lease.worker, to_text(layout.epoch_ms + shared->lease.until)) : 0));
+	ConditionVariableBroadcast(&shared->keeper_did);
+}
+
+/* A burst may come to the end of the lease before the clock does. */
+bool
+LeaseHolder::is_due(int64_t now, int64_t newest) const
+{
+	const Lease &lease = shared->lease;
+
+	return lease.token[0] == '\0' || now >= lease.renew_at ||
+		   (newest + kWorthRenewing >= lease.until && now + lease_duration >= lease.until + kWorthRenewing);
+}
+
+int64_t
+LeaseHolder::retry_in() const
+{
+	if (!since_failure_)
+		return 0;
+	return std::min(kFirstRetry << std::min(failures_ - 1, 10), kLastRetry) - since_failure_->elapsed_ms();
+}
+
+void
+LeaseHolder::watch_setting()
+{
+	if (conninfo_ && strcmp(conninfo_, registry_conninfo) == 0)
+		return;
+	if (conninfo_)
+		pfree(conninfo_);
+	conninfo_ = MemoryContextStrdup(TopMemoryContext, registry_conninfo);
+	request_.end();
+	since_failure_.reset();
+}
+
+void
+LeaseHolder::accept_renewal(const Lease &granted)
+{
+	if (granted.worker != shared->lease.worker || granted.until < shared->lease.until)
+	{
+		note_failure("its answer to a renewal is another lease");
+		return;
+	}
+
+	Lease		renewed = granted;
+
+	renewed.from = shared->lease.from;
+	hold(renewed);
+	note_success();
+
+	/* Callers that wait at the end of the lease try again at once. */
+	ConditionVariableBroadcast(&shared->keeper_did);
+}
+
+/* A new lease, if that is what the registry has granted. */
+std::optional<Lease>
+LeaseHolder::accept_answer()
+{
+	Lease		granted = request_.grant();
+
+	granted.renew_at = asked_at_ + std::max<int64_t>(granted.until - asked_at_, 0) / 3;
+	if (worker_id >= 0 && granted.worker != worker_id)
+	{
+		note_failure("it leases another worker ID than the one that is configured");
+		return {};
+	}
+	if (renewing_)
+	{
+		accept_renewal(granted);
+		return {};
+	}
+	note_success();
+	return granted;
+}
+
+/* The lease cannot be renewed any more; until its end it is ours. */
+void
+LeaseHolder::accept_loss()
+{
+	Lease		lost = shared->lease;
+
+	ereport(WARNING, (errmsg("lost the lease of snowflake worker ID %d", lost.worker),
+					  errdetail("The registry: %s.", request_.failure())));
+	lost.token[0] = '\0';
+	hold(lost);
+}
+
+void
+LeaseHolder::ask(int64_t now)
+{
+	if (*registry_conninfo == '\0')
+	{
+		note_failure("\"snowflake.registry\" is empty");
+		return;
+	}
+
+	renewing_ = shared->lease.token[0] != '\0';
+	asked_at_ = now;
+	if (renewing_)
+		request_.renew(shared->lease, now, lease_duration);
+	else
+		request_.lease(now, lease_duration, worker_id);
+	request_.advance();
+}
+
+std::optional<Lease>
+LeaseHolder::tend(int64_t now, int64_t newest)
+{
+	watch_setting();
+
+	const RegistryState state = request_.advance();
+
+	if (state == RegistryState::kAsking)
+		return {};
+	if (state == RegistryState::kAnswered)
+	{
+		const auto	lease = accept_answer();
+
+		request_.end();
+		return lease;
+	}
+	if (state == RegistryState::kRefused)
+		accept_loss();
+	if (state == RegistryState::kFailed)
+		note_failure(request_.failure());
+	request_.end();
+
+	if (is_due(now, newest) && retry_in() <= 0)
+		ask(now);
+	return {};
+}
+
+void
+LeaseHolder::take_over(const Lease &lease)
+{
+	const Lease previous = shared->lease;
+
+	hold(lease);
+
+	char	   *until = to_text(layout.epoch_ms + lease.until);
+
+	ereport(LOG, (errmsg("snowflake IDs are issued as worker %d", lease.worker),
+				  previous.until == 0 ? errdetail("The registry leases it until %s.", until)
+									  : errdetail("The registry leases it until %s. It was worker %d before.",
+												  until, previous.worker)));
+}
+
+RegistryWait
+LeaseHolder::wait(int64_t now) const
+{
+	if (request_.state() == RegistryState::kAsking)
+		return request_.wait();
+	if (request_.state() == RegistryState::kFailed)
+		return {0, PGINVALID_SOCKET, 0};
+
+	const int64_t left = is_due(now, now) ? retry_in() : shared->lease.renew_at - now;
+
+	return {static_cast<long>(std::clamp<int64_t>(left, 10, 60'000)), PGINVALID_SOCKET, 0};
+}
+
+void
+LeaseHolder::forget()
+{
+	hold({});
+	request_.end();
+	since_failure_.reset();
+}
+
+void
+LeaseHolder::give_back(int64_t used_until)
+{
+	static uint32 event = 0;
+	const Lease lease = shared->lease;
+	const Stopwatch stopwatch;
+
+	hold({});
+
+	/*
+	 * A renewal under way may have changed the token by now.  An empty connection
+	 * string is libpq's default server, which is no registry of ours.
+	 */
+	if (lease.token[0] == '\0' || request_.state() == RegistryState::kAsking || *registry_conninfo == '\0')
+		return;
+
+	request_.end();
+	request_.release(lease, std::clamp(used_until, lease.from, lease.until));
+	while (request_.advance() == RegistryState::kAsking && stopwatch.elapsed_ms() < kGiveBackPatience)
+	{
+		const RegistryWait wait = request_.wait();
+
+		if (WaitLatchOrSocket(nullptr, wait.events | WL_TIMEOUT | WL_EXIT_ON_PM_DEATH, wait.socket, 100,
+							  EXTENSION_WAIT_EVENT(event, "SnowflakeLeaseGiveBack")) & wait.events)
+			request_.socket_is_ready();
+	}
+	if (request_.state() != RegistryState::kAnswered)
+		ereport(LOG, (errmsg("could not give back the lease of snowflake worker ID %d", lease.worker),
+					  errdetail("It ends by itself when the time is %s.", to_text(layout.epoch_ms + lease.until))));
+	request_.end();
+}
+
+} // namespace snowflake

@@ -1,0 +1,79 @@
+/*
+ * lease_holder.hpp
+ *		Takes a lease of a worker ID from the registry, and renews it in time.
+ *
+ * shared->lease is the lease that is held.  Belongs to the keeper, which lets no
+ * window pass its end.
+ */
+#pragma once
+
+#include <cstdint>
+#include <optional>
+
+#include "compat.h"
+#include "lease.hpp"
+#include "registry.hpp"
+#include "stopwatch.hpp"
+
+namespace snowflake
+{
+
+class LeaseHolder
+{
+public:
+	/*
+	 * Does what is due, without waiting for the registry.  now: what the clock
+	 * shows; newest: the time of the newest ID, which may be ahead.  Returns a new
+	 * lease, of another worker ID most likely, once there is one: take_over() has
+	 * to follow, with the generator closed.
+	 */
+	std::optional<Lease> tend(int64_t now, int64_t newest);
+
+	/* Holds this lease from now on. */
+	void		take_over(const Lease &lease);
+
+	/* Drops the lease without giving it back: another one is taken. */
+	void		forget();
+
+	/*
+	 * Gives back what is left of the lease from this time on, and waits for that a
+	 * little.  The generator has to be closed.
+	 */
+	void		give_back(int64_t used_until);
+
+	/* When tend() has something to do again. */
+	RegistryWait wait(int64_t now) const;
+
+	/* The socket of wait() is ready. */
+	void
+	socket_is_ready()
+	{
+		request_.socket_is_ready();
+	}
+
+private:
+	void		watch_setting();
+	void		ask(int64_t now);
+	std::optional<Lease> accept_answer();
+	void		accept_renewal(const Lease &granted);
+	void		accept_loss();
+	bool		is_due(int64_t now, int64_t newest) const;
+	int64_t		retry_in() const;
+	void		note_success();
+	void		note_failure(const char *why);
+
+	RegistryRequest request_;
+
+	/* What the registry was asked for, and when. */
+	bool		renewing_ = false;
+	int64_t		asked_at_ = 0;
+
+	/* Failures since the last success, and how long ago the last one was. */
+	int			failures_ = 0;
+	std::optional<Stopwatch> since_failure_;
+
+	/* The registry that this is about: a reload may name another. */
+	char	   *conninfo_ = nullptr;
+};
+
+} // namespace snowflake
