@@ -45,7 +45,7 @@ include $(PGXS)
 # PGXS leaves PG_CXXFLAGS out of the bitcode's command.
 COMPILE.cxx.bc += $(PG_CXXFLAGS)
 
-HEADERS_ALL = $(wildcard src/*.hpp src/*.h)
+HEADERS_ALL = $(wildcard src/core/*.hpp src/*.hpp src/*.h)
 $(OBJS) $(OBJS:.o=.bc): $(HEADERS_ALL)
 
 # The core alone, without a server.
@@ -61,6 +61,13 @@ test/unit/unit_tsan: $(UNIT_SOURCES) $(HEADERS_ALL)
 unit: test/unit/unit test/unit/unit_tsan
 	test/unit/unit
 	test/unit/unit_tsan --gtest_filter='*Threads*'
+
+# The border of the core: each header compiles alone, and without a server.
+core:
+	set -e; for header in src/core/*.hpp; do \
+		echo "#include \"$$header\"" | $(CXX) -std=c++20 -fno-exceptions -fno-rtti -Wall -Wextra $(WARNINGS) -I. -fsyntax-only -x c++ -; \
+		echo "ok $$header"; \
+	done
 
 # Any bytes into what reads text, each for so long.
 FUZZ_SECONDS = 30
@@ -84,4 +91,4 @@ DISTDIR = .
 dist:
 	git archive --format=zip --prefix=$(DISTNAME)/ -o $(DISTDIR)/$(DISTNAME).zip HEAD
 
-.PHONY: unit fuzz exports dist
+.PHONY: core unit fuzz exports dist

@@ -15,8 +15,8 @@
 
 #include <benchmark/benchmark.h>
 
-#include "clock.hpp"
-#include "generator.hpp"
+#include "core/clock.hpp"
+#include "core/generator.hpp"
 
 using namespace snowflake;
 

@@ -22,6 +22,11 @@ count_unit() {
 		/^\[  SKIPPED \] [0-9]+ test/  { s += $4 }
 		END                            { print p + 0, f + 0, s + 0 }'
 }
+count_core() {
+	awk '/^ok /           { p++ }
+		/error: |error:$/ { f++ }
+		END               { print p + 0, f + 0, 0 }'
+}
 count_model() {
 	sed -n 's/^\([0-9]*\) passed, \([0-9]*\) failed$/\1 \2 0/p' | tail -n 1
 }

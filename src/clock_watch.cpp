@@ -9,7 +9,7 @@
 
 #include "clock_watch.hpp"
 
-#include "clock.hpp"
+#include "core/clock.hpp"
 #include "settings.hpp"
 #include "shared.hpp"
 #include "timestamps.hpp"

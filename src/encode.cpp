@@ -4,7 +4,7 @@
  *
  * Immutable for the same reason as the functions in decode.cpp.
  */
-#include "bounds.hpp"
+#include "core/bounds.hpp"
 
 #include "compat.h"
 

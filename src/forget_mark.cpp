@@ -15,12 +15,12 @@ extern "C"
 #include "storage/ipc.h"
 }
 
-#include "clock.hpp"
+#include "core/clock.hpp"
+#include "core/stopwatch.hpp"
 #include "pin.hpp"
 #include "refusals.hpp"
 #include "settings.hpp"
 #include "shared.hpp"
-#include "stopwatch.hpp"
 #include "timestamps.hpp"
 
 extern "C"

@@ -14,13 +14,13 @@ extern "C"
 #include "miscadmin.h"
 }
 
-#include "clock.hpp"
+#include "core/clock.hpp"
+#include "core/stopwatch.hpp"
 #include "pin.hpp"
-#include "settings.hpp"
 #include "privileges.hpp"
 #include "refusals.hpp"
+#include "settings.hpp"
 #include "shared.hpp"
-#include "stopwatch.hpp"
 #include "timestamps.hpp"
 
 namespace snowflake

@@ -17,12 +17,12 @@ extern "C"
 #include "utils/memutils.h"
 }
 
+#include "core/stopwatch.hpp"
 #include "keeper.hpp"
 #include "keeper_report.hpp"
 #include "mark.hpp"
 #include "settings.hpp"
 #include "shared.hpp"
-#include "stopwatch.hpp"
 #include "timestamps.hpp"
 
 namespace snowflake

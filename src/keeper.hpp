@@ -19,8 +19,8 @@
 
 #include "clock_watch.hpp"
 #include "compat.h"
-#include "keeper_state.hpp"
-#include "lease.hpp"
+#include "core/keeper_state.hpp"
+#include "core/lease.hpp"
 #include "lease_holder.hpp"
 #include "settings.hpp"
 #include "window_writer.hpp"

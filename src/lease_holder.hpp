@@ -11,9 +11,9 @@
 #include <optional>
 
 #include "compat.h"
-#include "lease.hpp"
+#include "core/lease.hpp"
+#include "core/stopwatch.hpp"
 #include "registry.hpp"
-#include "stopwatch.hpp"
 
 namespace snowflake
 {

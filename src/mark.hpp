@@ -18,7 +18,7 @@
 #include <optional>
 
 #include "compat.h"
-#include "layout.hpp"
+#include "core/layout.hpp"
 
 namespace snowflake
 {

@@ -3,7 +3,7 @@
  *		Takes apart the IDs of other systems, and lists their layouts; depends on
  *		no setting, and works without the preload.
  */
-#include "published.hpp"
+#include "core/published.hpp"
 
 #include "compat.h"
 

@@ -12,8 +12,8 @@
 #include <optional>
 
 #include "compat.h"
-#include "lease.hpp"
-#include "stopwatch.hpp"
+#include "core/lease.hpp"
+#include "core/stopwatch.hpp"
 
 extern "C"
 {

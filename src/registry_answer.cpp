@@ -14,7 +14,7 @@ extern "C"
 #include "storage/fd.h"
 }
 
-#include "decimal.hpp"
+#include "core/decimal.hpp"
 #include "registry_answer.hpp"
 #include "settings.hpp"
 #include "timestamps.hpp"

@@ -6,7 +6,7 @@
 #pragma once
 
 #include "compat.h"
-#include "lease.hpp"
+#include "core/lease.hpp"
 
 extern "C"
 {

@@ -19,9 +19,9 @@ extern "C"
 #include "utils/timestamp.h"
 }
 
-#include "clock.hpp"
-#include "decimal.hpp"
-#include "epoch.hpp"
+#include "core/clock.hpp"
+#include "core/decimal.hpp"
+#include "core/epoch.hpp"
 #include "setting_checks.hpp"
 #include "settings.hpp"
 #include "unknown_settings.hpp"

@@ -6,7 +6,7 @@
  */
 #pragma once
 
-#include "layout.hpp"
+#include "core/layout.hpp"
 
 namespace snowflake
 {

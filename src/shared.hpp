@@ -21,10 +21,10 @@ extern "C"
 #include "utils/timestamp.h"
 }
 
-#include "counters.hpp"
-#include "forget_request.hpp"
-#include "generator.hpp"
-#include "lease.hpp"
+#include "core/counters.hpp"
+#include "core/forget_request.hpp"
+#include "core/generator.hpp"
+#include "core/lease.hpp"
 
 namespace snowflake
 {

@@ -3,8 +3,8 @@
  *		Where the server enters the library.
  *
  * A worker ID in postgresql.conf, a generator in shared memory, and a keeper
- * that makes sure that no ID is issued twice; see generator.hpp, mark.hpp and
- * keeper.cpp for the parts.
+ * that makes sure that no ID is issued twice; see core/generator.hpp,
+ * mark.hpp and keeper.hpp for the parts.
  */
 #include "compat.h"
 

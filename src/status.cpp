@@ -20,7 +20,7 @@ extern "C"
 #include "utils/builtins.h"
 }
 
-#include "clock.hpp"
+#include "core/clock.hpp"
 #include "mark.hpp"
 #include "privileges.hpp"
 #include "registry.hpp"

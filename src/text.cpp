@@ -2,7 +2,7 @@
  * text.cpp
  *		IDs as text; depends on no setting, and works without the preload.
  */
-#include "text.hpp"
+#include "core/text.hpp"
 
 #include "compat.h"
 

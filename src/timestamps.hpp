@@ -6,7 +6,7 @@
 
 #include <cstdint>
 
-#include "bounds.hpp"
+#include "core/bounds.hpp"
 #include "compat.h"
 
 extern "C"

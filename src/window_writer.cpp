@@ -14,7 +14,7 @@ extern "C"
 #include "utils/memutils.h"
 }
 
-#include "clock.hpp"
+#include "core/clock.hpp"
 #include "keeper_report.hpp"
 #include "mark.hpp"
 #include "settings.hpp"

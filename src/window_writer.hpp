@@ -17,7 +17,7 @@
 #include <optional>
 
 #include "compat.h"
-#include "stopwatch.hpp"
+#include "core/stopwatch.hpp"
 
 namespace snowflake
 {

@@ -18,7 +18,7 @@ extern "C"
 #include "utils/guc_tables.h"
 }
 
-#include "decimal.hpp"
+#include "core/decimal.hpp"
 #include "setting_checks.hpp"
 #include "settings.hpp"
 #include "worker_id.hpp"

@@ -7,7 +7,7 @@
 #include <cstdio>
 #include <cstdlib>
 
-#include "epoch.hpp"
+#include "core/epoch.hpp"
 
 using namespace snowflake;
 

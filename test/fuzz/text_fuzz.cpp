@@ -10,7 +10,7 @@
 #include <cstdlib>
 #include <string>
 
-#include "text.hpp"
+#include "core/text.hpp"
 
 using namespace snowflake;
 

@@ -8,7 +8,7 @@
 
 #include <gtest/gtest.h>
 
-#include "bounds.hpp"
+#include "core/bounds.hpp"
 
 using namespace snowflake;
 

@@ -7,7 +7,7 @@
 
 #include <gtest/gtest.h>
 
-#include "clock.hpp"
+#include "core/clock.hpp"
 
 using namespace snowflake;
 

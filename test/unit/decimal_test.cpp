@@ -7,7 +7,7 @@
 
 #include <gtest/gtest.h>
 
-#include "decimal.hpp"
+#include "core/decimal.hpp"
 
 using namespace snowflake;
 

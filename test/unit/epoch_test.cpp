@@ -4,7 +4,7 @@
  */
 #include <gtest/gtest.h>
 
-#include "epoch.hpp"
+#include "core/epoch.hpp"
 
 using namespace snowflake;
 

@@ -14,7 +14,7 @@
 
 #include <gtest/gtest.h>
 
-#include "generator.hpp"
+#include "core/generator.hpp"
 
 using namespace snowflake;
 

@@ -7,8 +7,8 @@
 
 #include <vector>
 
-#include "forget_request.hpp"
-#include "keeper_state.hpp"
+#include "core/forget_request.hpp"
+#include "core/keeper_state.hpp"
 
 using namespace snowflake;
 

@@ -6,7 +6,7 @@
 
 #include <gtest/gtest.h>
 
-#include "layout.hpp"
+#include "core/layout.hpp"
 
 using namespace snowflake;
 

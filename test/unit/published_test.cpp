@@ -9,7 +9,7 @@
 
 #include <gtest/gtest.h>
 
-#include "published.hpp"
+#include "core/published.hpp"
 
 using namespace snowflake;
 

@@ -9,7 +9,7 @@
 
 #include <gtest/gtest.h>
 
-#include "text.hpp"
+#include "core/text.hpp"
 
 using namespace snowflake;
 

@@ -6,13 +6,7 @@
 #pragma once
 
 #include <cstdint>
-
-#include "compat.h"
-
-extern "C"
-{
-#include "portability/instr_time.h"
-}
+#include <ctime>
 
 namespace snowflake
 {
@@ -20,29 +14,33 @@ namespace snowflake
 class Stopwatch
 {
 public:
-	Stopwatch()
+	Stopwatch() noexcept : start_us_(now_us())
 	{
-		INSTR_TIME_SET_CURRENT(start_);
 	}
 
 	int64_t
-	elapsed_us() const
+	elapsed_us() const noexcept
 	{
-		instr_time	now;
-
-		INSTR_TIME_SET_CURRENT(now);
-		INSTR_TIME_SUBTRACT(now, start_);
-		return static_cast<int64_t>(INSTR_TIME_GET_MICROSEC(now));
+		return now_us() - start_us_;
 	}
 
 	int64_t
-	elapsed_ms() const
+	elapsed_ms() const noexcept
 	{
 		return elapsed_us() / 1000;
 	}
 
 private:
-	instr_time	start_;
+	static int64_t
+	now_us() noexcept
+	{
+		timespec	ts;
+
+		clock_gettime(CLOCK_MONOTONIC, &ts);
+		return int64_t{ts.tv_sec} * 1'000'000 + ts.tv_nsec / 1000;
+	}
+
+	int64_t		start_us_;
 };
 
 } // namespace snowflake
