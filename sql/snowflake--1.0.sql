@@ -124,6 +124,8 @@ CREATE FUNCTION snowflake_status(
 	OUT mark timestamptz,
 	OUT lease_holder text,
 	OUT lease_valid_until timestamptz,
+	OUT lease_error text,
+	OUT lease_error_at timestamptz,
 	OUT clock_waits bigint,
 	OUT clock_wait_time double precision,
 	OUT keeper_waits bigint,

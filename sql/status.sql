@@ -22,6 +22,7 @@ SELECT last_id = :id AS last_id, last_id_at = snowflake_timestamp(:id) AS last_i
 
 -- the keeper, and what did not happen
 SELECT keeper_pid > 0 AS keeper, keeper_error IS NULL AS no_error, keeper_error_at IS NULL AS no_error_at,
+       lease_error IS NULL AND lease_error_at IS NULL AS no_lease_error,
        clock_steps_back, largest_step_back, last_step_back_at, stats_reset <= now() AS reset
   FROM snowflake_status;
 SELECT keeper_waits >= 0 AND clock_waits >= 0 AND keeper_wait_time >= 0 AND clock_wait_time >= 0 AS waits
@@ -30,7 +31,7 @@ SELECT keeper_waits >= 0 AND clock_waits >= 0 AND keeper_wait_time >= 0 AND cloc
 -- what others see and may do
 CREATE ROLE regress_snowflake_user;
 SET ROLE regress_snowflake_user;
-SELECT worker_id, ids_issued > 0 AS issued, last_id, last_id_at, keeper_error, keeper_error_at FROM snowflake_status;
+SELECT worker_id, ids_issued > 0 AS issued, last_id, last_id_at, lease_error, lease_error_at, keeper_error, keeper_error_at FROM snowflake_status;
 SELECT snowflake_status_reset();
 RESET ROLE;
 GRANT pg_read_all_stats TO regress_snowflake_user;

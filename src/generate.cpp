@@ -9,6 +9,7 @@
 
 extern "C"
 {
+#include "access/xact.h"
 #include "access/xlog.h"
 #include "funcapi.h"
 #include "miscadmin.h"
@@ -32,8 +33,11 @@ static constexpr int64_t kClockPatience = 1000;
 /* The longest that a call waits for a lease once the registry is known to be in trouble. */
 static constexpr int64_t kLeasePatience = 1000;
 
-/* How many ticks snowflake_next(count) claims at a time. */
+/* How many ticks snowflake_next(count) claims at a time, at most. */
 static constexpr int32_t kChunk = 256;
+
+/* Of chunks of that size, every so many rows it looks at the clock. */
+static constexpr int32_t kLookInterval = 16;
 
 static Clock backend_clock;
 
@@ -107,7 +111,7 @@ raise_no_lease()
 					failures == 0 ? errdetail("%s The registry has not answered yet.", ended) :
 					may_see_all() ? errdetail("%s The registry, at %s: %s.", ended, timestamptz_to_str(failure_at), failure) :
 									errdetail("%s The registry did not grant one at %s.", ended, timestamptz_to_str(failure_at)),
-					errhint("IDs go on as soon as the registry grants a lease; see keeper_error in snowflake_status and the server log.")));
+					errhint("IDs go on as soon as the registry grants a lease; see lease_error in snowflake_status and the server log.")));
 	pg_unreachable();
 }
 
@@ -134,6 +138,10 @@ registry_is_in_trouble()
 	return trouble;
 }
 
+/*
+ * An error of the server may name files and roles: like those of the registry, its
+ * words and its hint are for those who may see all.
+ */
 void
 raise_keeper_late()
 {
@@ -154,13 +162,15 @@ raise_keeper_late()
 
 	if (failures == 0 && !running)
 		strlcpy(hint, "Look into the server log, and see that \"max_worker_processes\" leaves a worker for it.", sizeof(hint));
-	else if (failures == 0 || hint[0] == '\0')
+	else if (failures == 0 || hint[0] == '\0' || !may_see_all())
 		strlcpy(hint, "Look into the server log.", sizeof(hint));
 
 	ereport(ERROR, (errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
 					errmsg("could not get a window for snowflake IDs in time"),
-					failures > 0 ? errdetail("The background worker \"snowflake keeper\" failed at %s: %s.",
-											 timestamptz_to_str(failure_at), failure) :
+					failures > 0 && may_see_all() ? errdetail("The background worker \"snowflake keeper\" failed at %s: %s.",
+															  timestamptz_to_str(failure_at), failure) :
+					failures > 0 ? errdetail("The background worker \"snowflake keeper\" failed at %s.",
+											 timestamptz_to_str(failure_at)) :
 					!running ? errdetail("The background worker \"snowflake keeper\" is not running.") :
 					attempt[0] != '\0' ? errdetail("The background worker \"snowflake keeper\" is %s.", attempt) :
 										 errdetail("The background worker \"snowflake keeper\" does not answer."),
@@ -343,8 +353,48 @@ get_ready()
 struct Batch
 {
 	int64_t		wanted;			/* rows that are not claimed yet */
-	Claim		chunk;			/* first and count: the rest of what is */
+	int32_t		size;			/* of the chunk, as it was asked for */
+	Claim		chunk;			/* first and count: the rest of what is claimed */
+	TimestampTz statement;		/* for which it was claimed */
 };
+
+/*
+ * May what is left of the chunk be below IDs that were returned before this row
+ * was asked for, or behind the clock?
+ *
+ * Where another statement asks, the rows go through a cursor, and anything may
+ * have happened since.  Within a statement a look at the clock for each row would
+ * make the batch slower by a quarter: each row is looked at only while it is not
+ * known that they follow each other fast.  A chunk that is ahead of the clock is
+ * kept: the next one would be further ahead.
+ */
+[[gnu::always_inline]] static inline bool
+is_stale(const Batch &batch)
+{
+	if (batch.statement != GetCurrentStatementStartTimestamp()) [[unlikely]]
+		return true;
+	if (batch.size == kChunk && batch.chunk.count % kLookInterval != 0) [[likely]]
+		return false;
+	return layout.ms_of(batch.chunk.first) < backend_clock.now(layout);
+}
+
+/* The rest is lost, so the next chunk is small: no more is lost than is used. */
+[[gnu::cold, gnu::noinline]] static void
+abandon_chunk(Batch *batch)
+{
+	batch->wanted += batch->chunk.count;
+	batch->chunk.count = 0;
+	batch->size = 0;
+}
+
+static void
+claim_chunk(Batch *batch)
+{
+	batch->size = std::clamp(2 * batch->size, 1, kChunk);
+	batch->chunk = claim(static_cast<int32_t>(std::min<int64_t>(batch->wanted, batch->size)));
+	batch->wanted -= batch->chunk.count;
+	batch->statement = GetCurrentStatementStartTimestamp();
+}
 
 } // namespace snowflake
 
@@ -373,8 +423,8 @@ snowflake_next(PG_FUNCTION_ARGS)
 
 /*
  * One row a call, so that a select list streams it.  Claims in chunks: what is
- * left of the last one when the caller wants no more is lost, as with a
- * sequence's cache.
+ * left of one that has become stale, or of the last one when the caller wants no
+ * more, is lost, as with a sequence's cache.
  */
 Datum
 snowflake_next_count(PG_FUNCTION_ARGS)
@@ -395,6 +445,8 @@ snowflake_next_count(PG_FUNCTION_ARGS)
 																		sizeof(Batch)));
 
 		batch->wanted = count;
+		/* The first chunk is half a one, so that each of its rows is looked at. */
+		batch->size = kChunk / 4;
 		context->user_fctx = batch;
 	}
 
@@ -402,14 +454,15 @@ snowflake_next_count(PG_FUNCTION_ARGS)
 	Batch	   *batch = static_cast<Batch *>(context->user_fctx);
 	Claim	   *chunk = &batch->chunk;
 
+	if (chunk->count > 0 && is_stale(*batch)) [[unlikely]]
+		abandon_chunk(batch);
 	if (chunk->count == 0)
 	{
 		if (batch->wanted == 0)
 			SRF_RETURN_DONE(context);
 
 		CHECK_FOR_INTERRUPTS();
-		*chunk = claim(static_cast<int32_t>(std::min<int64_t>(batch->wanted, kChunk)));
-		batch->wanted -= chunk->count;
+		claim_chunk(batch);
 	}
 
 	chunk->count--;

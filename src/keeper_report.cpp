@@ -7,6 +7,7 @@
 #include "compat.h"
 
 #include "keeper_report.hpp"
+#include "plain_text.hpp"
 #include "shared.hpp"
 
 namespace snowflake
@@ -30,6 +31,8 @@ record_failure(const char *message, const char *hint)
 	shared->keeper_failures++;
 	strlcpy(shared->keeper_failure, message, sizeof(shared->keeper_failure));
 	strlcpy(shared->keeper_failure_hint, hint ? hint : "", sizeof(shared->keeper_failure_hint));
+	make_plain(shared->keeper_failure);
+	make_plain(shared->keeper_failure_hint);
 	shared->keeper_failure_at = GetCurrentTimestamp();
 	LWLockRelease(shared->lock);
 }

@@ -8,9 +8,12 @@
  * it is written to the WAL, checkpointed, restored by crash recovery, and
  * replayed on every standby and in point-in-time recovery.
  *
- * The two origins have no row in pg_replication_origin: core numbers origins
- * from 1 upwards, so nobody else gets these, and no SQL can drop or move them.
- * In pg_replication_origin_status they show with a NULL name.
+ * The two origins have no row in pg_replication_origin, so SQL has no name by which
+ * to drop or move them.  Core numbers origins from 1 upwards, so nobody gets these
+ * numbers by chance.  On purpose one can: a role with EXECUTE on
+ * pg_replication_origin_create(), which superusers only have by default, may create
+ * origins until one has the number 65001, and then move or drop its state, which is
+ * the mark.  In pg_replication_origin_status the two show with a NULL name.
  */
 #pragma once
 

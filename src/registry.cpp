@@ -23,6 +23,7 @@ extern "C"
 #include "utils/guc.h"
 }
 
+#include "plain_text.hpp"
 #include "registry.hpp"
 #include "registry_answer.hpp"
 #include "settings.hpp"
@@ -139,12 +140,7 @@ RegistryRequest::fail(const char *message)
 	length = Min(length, sizeof(failure_) - 1);
 	while (length > 0 && (failure_[length - 1] == '\n' || failure_[length - 1] == '.'))
 		failure_[--length] = '\0';
-	/* It may be cut within a character, or be in another encoding than ours. */
-	for (char *c = failure_; *c; c++)
-		if (*c == '\n' || *c == '\t')
-			*c = ' ';
-		else if (IS_HIGHBIT_SET(*c))
-			*c = '?';
+	make_plain(failure_);
 	return RegistryState::kFailed;
 }
 

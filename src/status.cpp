@@ -58,6 +58,8 @@ enum Column
 	kMark,
 	kLeaseHolder,
 	kLeaseValidUntil,
+	kLeaseError,
+	kLeaseErrorAt,
 	kClockWaits,
 	kClockWaitTime,
 	kKeeperWaits,
@@ -158,15 +160,15 @@ snowflake_status(PG_FUNCTION_ARGS)
 	const bool	issued = last != Generator::kClosed && last > shared->opened_at.load();
 	const bool	sees_all = may_see_all();
 	Counters	sums;
-	char		failure[sizeof(shared->keeper_failure)];
+	char		keeper_failure[sizeof(shared->keeper_failure)];
+	char		lease_failure[sizeof(shared->lease_failure)];
 
 	sum_counters(&sums);
 
 	LWLockAcquire(shared->lock, LW_SHARED);
 
-	/* The registry's trouble, or the keeper's own: what came last. */
-	const bool	lease_failed_last = shared->lease_failure_at > shared->keeper_failure_at;
-	const TimestampTz failure_at = Max(shared->lease_failure_at, shared->keeper_failure_at);
+	const TimestampTz keeper_failure_at = shared->keeper_failure_at;
+	const TimestampTz lease_failure_at = shared->lease_failure_at;
 	const Lease lease = shared->lease;
 	const ClockSteps steps = shared->clock_steps;
 	const TimestampTz reset_at = shared->reset_at;
@@ -176,7 +178,8 @@ snowflake_status(PG_FUNCTION_ARGS)
 	const uint64_t window_waits = sums.window_waits.get() - shared->reset_sums.window_waits.get();
 	const uint64_t window_wait_us = sums.window_wait_us.get() - shared->reset_sums.window_wait_us.get();
 
-	strlcpy(failure, lease_failed_last ? shared->lease_failure : shared->keeper_failure, sizeof(failure));
+	strlcpy(keeper_failure, shared->keeper_failure, sizeof(keeper_failure));
+	strlcpy(lease_failure, shared->lease_failure, sizeof(lease_failure));
 	LWLockRelease(shared->lock);
 
 	Datum		values[kColumns];
@@ -188,6 +191,8 @@ snowflake_status(PG_FUNCTION_ARGS)
 	};
 
 	const bool	leased = leasing() && lease.until > 0;
+	const bool	shows_lease_failure = lease_failure[0] != '\0' && sees_all;
+	const bool	shows_keeper_failure = keeper_failure[0] != '\0' && sees_all;
 
 	set(kWorkerId, Int32GetDatum(leased ? lease.worker : worker_id), leased || worker_id >= 0);
 	set(kWorkerSource, CStringGetTextDatum(worker_source));
@@ -205,6 +210,8 @@ snowflake_status(PG_FUNCTION_ARGS)
 	set(kMark, time_datum(layout.since_epoch(mark)), mark != 0);
 	set(kLeaseHolder, CStringGetTextDatum(lease_holder()), leased && sees_all);
 	set(kLeaseValidUntil, time_datum(lease.until), leased);
+	set(kLeaseError, CStringGetTextDatum(lease_failure), shows_lease_failure);
+	set(kLeaseErrorAt, TimestampTzGetDatum(lease_failure_at), shows_lease_failure);
 	set(kClockWaits, Int64GetDatum(static_cast<int64_t>(clock_waits)));
 	set(kClockWaitTime, Float8GetDatum(static_cast<double>(clock_wait_us) / 1000));
 	set(kKeeperWaits, Int64GetDatum(static_cast<int64_t>(window_waits)));
@@ -213,8 +220,8 @@ snowflake_status(PG_FUNCTION_ARGS)
 	set(kLargestStepBack, interval_datum(steps.largest_back), steps.back > 0);
 	set(kLastStepBackAt, TimestampTzGetDatum(steps.last_back_at), steps.back > 0);
 	set(kKeeperPid, Int32GetDatum(keeper_pid), keeper_pid != 0);
-	set(kKeeperError, CStringGetTextDatum(failure), failure[0] != '\0' && sees_all);
-	set(kKeeperErrorAt, TimestampTzGetDatum(failure_at), failure[0] != '\0' && sees_all);
+	set(kKeeperError, CStringGetTextDatum(keeper_failure), shows_keeper_failure);
+	set(kKeeperErrorAt, TimestampTzGetDatum(keeper_failure_at), shows_keeper_failure);
 	set(kStatsReset, TimestampTzGetDatum(reset_at));
 
 	PG_RETURN_DATUM(HeapTupleGetDatum(heap_form_tuple(tupdesc, values, nulls)));

@@ -2,12 +2,15 @@
  * text.cpp
  *		IDs as text; depends on no setting, and works without the preload.
  */
+#include <algorithm>
+
 #include "core/text.hpp"
 
 #include "compat.h"
 
 extern "C"
 {
+#include "mb/pg_wchar.h"
 #include "utils/builtins.h"
 }
 
@@ -32,19 +35,44 @@ encoding_argument(text *argument)
 	return *encoding;
 }
 
+struct Characters
+{
+	int			count;
+	int			first_bad;		/* the first that is no digit, from 1; 0 if all are */
+};
+
+/* The encoding knows bytes; the reader of a message counts characters. */
+static Characters
+count_characters(const TextEncoding &encoding, std::string_view value)
+{
+	Characters	characters = {};
+
+	while (!value.empty())
+	{
+		const auto	byte = static_cast<unsigned char>(value.front());
+		const auto	length = static_cast<size_t>(pg_encoding_mblen(GetDatabaseEncoding(), value.data()));
+
+		characters.count++;
+		if (characters.first_bad == 0 && (length > 1 || encoding.values[byte] < 0))
+			characters.first_bad = characters.count;
+		value.remove_prefix(std::min(length, value.size()));
+	}
+	return characters;
+}
+
 [[noreturn]] static void
-raise_malformed(const TextEncoding &encoding, std::string_view value, const ParsedText &parsed)
+raise_malformed(const TextEncoding &encoding, std::string_view value)
 {
 	char		greatest[kMaxTextLength];
-	const auto	bytes = [](std::string_view view) noexcept { return static_cast<int>(view.size()); };
+	const Characters characters = count_characters(encoding, value);
 
 	encoding.write(PG_INT64_MAX, greatest);
 	ereport(ERROR, (errcode(ERRCODE_INVALID_TEXT_REPRESENTATION),
 					errmsg("invalid snowflake ID in %s: \"%.*s\"",
-						   encoding.name.data(), bytes(value), value.data()),
-					parsed.fault == TextFault::kLength ? errdetail("It must have exactly %d characters.", encoding.length) :
-					parsed.fault == TextFault::kCharacter ? errdetail("Character %d is not one of \"%s\".", parsed.position + 1, encoding.digits.data()) :
-															errdetail("The greatest ID is \"%.*s\".", encoding.length, greatest)));
+						   encoding.name.data(), static_cast<int>(value.size()), value.data()),
+					characters.count != encoding.length ? errdetail("It must have exactly %d characters, and has %d.", encoding.length, characters.count) :
+					characters.first_bad > 0 ? errdetail("Character %d is not one of \"%s\".", characters.first_bad, encoding.digits.data()) :
+											   errdetail("The greatest ID is \"%.*s\".", encoding.length, greatest)));
 	pg_unreachable();
 }
 
@@ -67,6 +95,6 @@ snowflake_from_text(PG_FUNCTION_ARGS)
 	const ParsedText parsed = encoding.read(value);
 
 	if (parsed.fault != TextFault::kNone)
-		raise_malformed(encoding, value, parsed);
+		raise_malformed(encoding, value);
 	PG_RETURN_INT64(parsed.id);
 }

@@ -134,6 +134,7 @@ has($metrics, 'snowflake_max_ahead_seconds',                '==', 3600);
 has($metrics, 'snowflake_clock_steps_back_total',           '==', 0);
 has($metrics, 'snowflake_keeper_running',                   '==', 1);
 has($metrics, 'snowflake_keeper_error_timestamp_seconds',   '==', 0);
+has($metrics, 'snowflake_lease_error_timestamp_seconds',    '==', 0);
 has($metrics, 'snowflake_time_exhausted_timestamp_seconds', '==', (1_672_531_200_000 + 2**41) / 1000);
 my ($info) = grep { /^snowflake_worker_info/ } keys %$metrics;
 like($info, qr/\Q$_\E/, "the worker has the label $_")
@@ -158,11 +159,25 @@ has($metrics, 'snowflake_ready', '==', 0);
 ($info) = grep { /^snowflake_worker_info/ } keys %$metrics;
 like($info, qr/state="waiting for the clock"/, 'and the state says why');
 
-# Who may not see the keeper's error is not told that there was none.
+# Who may not see the errors is not told that there were none.
 $node->safe_psql('postgres', 'REVOKE pg_monitor FROM watcher');
-scrape_until($exporter, 'without pg_monitor the keeper\'s error is unknown',
-	sub { (value($_[0], 'snowflake_keeper_error_timestamp_seconds') // '') =~ /nan/i });
+scrape_until($exporter, 'without pg_monitor the errors are unknown',
+	sub {
+		my ($metrics) = @_;
+		return !grep { (value($metrics, "snowflake_${_}_error_timestamp_seconds") // '') !~ /nan/i } 'keeper', 'lease';
+	});
 $node->stop;
+
+# The registry is away: an error of the lease, and not of the keeper.
+$registry->stop;
+my $leasing = new_node('leasing', registry => $registry, conf => 'snowflake.worker_bits = 16');
+$leasing->safe_psql('postgres', $watcher);
+$exporter = start_exporter($leasing);
+$metrics = scrape_until($exporter, 'a registry that is away shows',
+	sub { (value($_[0], 'snowflake_lease_error_timestamp_seconds') // 0) > 0 });
+has($metrics, 'snowflake_keeper_error_timestamp_seconds', '==', 0);
+has($metrics, 'snowflake_ready', '==', 0);
+$leasing->stop;
 
 # A keeper that fails: somebody else has taken one of the two states.
 my $states = $node->pg_version >= 18 ? 'max_active_replication_origins' : 'max_replication_slots';
@@ -181,6 +196,7 @@ $exporter = start_exporter($failing);
 ok(!defined value(scrape($exporter) // {}, 'snowflake_lease_duration_seconds'), 'there is no lease where none is asked for');
 $metrics = scrape_until($exporter, 'the keeper\'s error shows',
 	sub { (value($_[0], 'snowflake_keeper_error_timestamp_seconds') // 0) > 0 });
+has($metrics, 'snowflake_lease_error_timestamp_seconds', '==', 0);
 my $age = $failing->safe_psql('postgres',
 	'SELECT extract(epoch FROM now()) - ' . (value($metrics, 'snowflake_keeper_error_timestamp_seconds') // 0));
 cmp_ok($age, '<', 150, 'with the time of the last failure');

@@ -114,7 +114,22 @@ is(status($failing, 'state'), 'waiting for the keeper', 'the keeper is what is w
 ok($failing->poll_query_until('postgres', q{
 	SELECT keeper_error LIKE 'could not find free replication state%' AND keeper_error_at > stats_reset FROM snowflake_status}),
 	'its error shows');
+is(status($failing, 'lease_error IS NULL AND lease_error_at IS NULL'), 't', 'and there is none of a lease');
 is(status($failing, 'ids_issued'), '0', 'nothing is counted');
+
+# The server's own words and hint may name what is not everybody's business.
+$failing->safe_psql('postgres', 'CREATE ROLE nobody; CREATE ROLE watcher; GRANT pg_read_all_stats TO watcher');
+foreach my $role ('nobody', 'watcher')
+{
+	my ($sees, $fails, $words, $call_err) = ($role eq 'watcher');
+
+	is($failing->safe_psql('postgres', "SET ROLE $role; SELECT keeper_error IS NOT NULL, keeper_error_at IS NOT NULL FROM snowflake_status"),
+		$sees ? 't|t' : 'f|f', "$role: what the status shows");
+	($fails, $words, $call_err) = $failing->psql('postgres', "SET ROLE $role; SELECT snowflake_next()");
+	like($call_err, qr/DETAIL:  The background worker "snowflake keeper" failed at \d[^\n]*\d \w+[.:]/, "$role: a call says that it failed, and when");
+	is($call_err =~ /replication state/, $sees ? 1 : '', "$role: why it failed");
+	like($call_err, $sees ? qr/HINT:  Increase / : qr/HINT:  Look into the server log\./, "$role: the hint");
+}
 
 # It takes longer each time.
 ok(poll_until(sub {

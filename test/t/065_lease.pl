@@ -71,6 +71,12 @@ call_fails($node, 'no registry', 'SELECT snowflake_next()', '55000',
 	like($err, qr/DETAIL:  The lease of worker ID 0 ended at .* The registry did not grant one at /, 'where the registry is, is nobody\'s business');
 }
 is($node->safe_psql('postgres', 'SELECT state FROM snowflake_status'), 'no lease', 'the status shows that');
+is( $node->safe_psql('postgres', q{
+		SELECT lease_error LIKE 'connection to server%', lease_error_at > stats_reset, keeper_error IS NULL, keeper_error_at IS NULL
+		  FROM snowflake_status}),
+	't|t|t|t', 'and the registry\'s error, which is not the keeper\'s');
+is( $node->safe_psql('postgres', 'SET ROLE nobody; SELECT lease_error IS NULL, lease_error_at IS NULL FROM snowflake_status'),
+	't|t', 'but not to everybody');
 like(slurp_file($node->logfile), qr/WARNING:  could not lease a snowflake worker ID: connection to server/, 'and the log why');
 
 # A start without it, too: the server accepts connections.
@@ -99,6 +105,12 @@ isnt(worker_of($node), $worker, 'a crash forgets the lease');
 $worker = worker_of($node);
 $node->safe_psql('postgres', 'SELECT pg_terminate_backend(keeper_pid) FROM snowflake_status');
 push @incarnations, [ take_ids($node, 1000) ];
+SKIP:
+{
+	skip 'wait events have no names before 17', 1 if $node->pg_version < 17;
+	is( $node->safe_psql('postgres', q{SELECT count(*) FROM pg_wait_events WHERE type = 'Extension' AND name = 'SnowflakeLeaseGiveBack'}),
+		'1', 'it waited for the registry to take its lease back');
+}
 
 check_ids('a lease', @incarnations);
 
