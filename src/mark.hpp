@@ -10,10 +10,11 @@
  *
  * The two origins have no row in pg_replication_origin, so SQL has no name by which
  * to drop or move them.  Core numbers origins from 1 upwards, so nobody gets these
- * numbers by chance.  On purpose one can: a role with EXECUTE on
- * pg_replication_origin_create(), which superusers only have by default, may create
- * origins until one has the number 65001, and then move or drop its state, which is
- * the mark.  In pg_replication_origin_status the two show with a NULL name.
+ * numbers by chance.  On purpose one can: a role with EXECUTE on the functions for
+ * origins, which only superusers have by default, may create origins until one has
+ * the number 65001, and then move or drop its state, which is the mark.  A role that
+ * may create subscriptions can do so, too.  In pg_replication_origin_status the two
+ * show with a NULL name.
  */
 #pragma once
 
