@@ -130,7 +130,13 @@ lease_from_now($node);
 push @incarnations, [ goes_on($node, 'set again') ];
 is(worker_of($node), 5, 'set again: as the configured worker');
 check_ids('reloads', @incarnations);
+
+# Nor is the lease given back to the server that libpq would take.
+set_conf($node, "snowflake.registry = ''");
+state_becomes($node, 'no lease', 'emptied again');
+my $stopped = -s $node->logfile;
 $node->stop;
+unlike(log_since($node, $stopped), qr/could not give back the lease/, 'emptied: nobody is asked to take the lease back');
 
 # The move of a primary and its standby from a fixed worker ID to leased ones, under
 # load: both settings arrive by a reload, and the restarts follow, one by one.
