@@ -113,9 +113,9 @@ sub hold
 {
 	my ($for, @pids) = @_;
 
-	kill 'STOP', @pids;
+	pause_process($_, "process $_ of the registry") foreach @pids;
 	Time::HiRes::sleep($for);
-	kill 'CONT', @pids;
+	resume_process($_, "process $_ of the registry") foreach @pids;
 	return;
 }
 

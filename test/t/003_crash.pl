@@ -20,22 +20,12 @@ my $node = new_node('main', conf => q{
 	snowflake.worker_bits = 16
 	snowflake.max_ahead = 1h});
 
-sub keeper_pid
-{
-	my $postmaster = (split /\n/, slurp_file($node->data_dir . '/postmaster.pid'))[0];
-	foreach (split /\n/, `ps -o pid=,args= --ppid $postmaster`)
-	{
-		return $1 if /^\s*(\d+)\s.*snowflake keeper/;
-	}
-	return;
-}
-
 my %faults = (
 	'a backend' => sub {
-		kill 'KILL', taker_pid($node, $_[0]);
+		kill_process(taker_pid($node, $_[0]), 'a backend');
 	},
 	'the keeper' => sub {
-		kill 'KILL', keeper_pid();
+		kill_process(keeper_pid($node), 'the keeper');
 	},
 	'the postmaster' => sub {
 		$node->kill9;
@@ -51,8 +41,9 @@ foreach my $fault ((sort keys %faults) x 2)
 	my @takers = map { start_taker($node) } 1 .. 3;
 
 	wait_for_ids($_, 200_000) foreach @takers;
+	my $offset = -s $node->logfile;
 	$faults{$fault}->($takers[0]);
-	$_->{run}->finish foreach @takers;
+	wait_for_end($_) foreach @takers;
 	isnt($_->{errors}, '', "killed $fault: the session ends") foreach @takers;
 
 	if ($fault =~ /postmaster|everything/)
@@ -62,6 +53,7 @@ foreach my $fault ((sort keys %faults) x 2)
 	else
 	{
 		ok($node->poll_query_until('postgres', 'SELECT true'), 'it restarts by itself');
+		like(log_since($node, $offset), qr/all server processes terminated; reinitializing/, "killed $fault: the shared memory is made anew");
 	}
 	push @incarnations, [ $burst, map { $_->{file} } @takers ];
 }

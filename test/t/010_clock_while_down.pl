@@ -34,7 +34,8 @@ sub take_and_stop
 	{
 		$node->stop($how);
 	}
-	$taker->{run}->finish;
+	wait_for_end($taker);
+	isnt($taker->{errors}, '', "$how: the session ends");
 	push @stops, $how;
 	push @incarnations, [ $taker->{file} ];
 	return;

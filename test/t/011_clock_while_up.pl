@@ -44,7 +44,7 @@ sub refused
 	my ($name, $taker, $seconds) = @_;
 
 	return stop_taker($taker) unless clock_refuses($node, $name, $seconds);
-	$taker->{run}->finish;
+	wait_for_end($taker);
 	like($taker->{errors}, qr/ERROR:  the system clock is too far behind/, "$name: the session's calls fail");
 	return;
 }

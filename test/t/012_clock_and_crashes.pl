@@ -23,13 +23,6 @@ my $node = new_clock_node('main', conf => q{
 	snowflake.worker_bits = 16
 	snowflake.max_ahead = 1h});
 
-sub keeper_pid
-{
-	my $postmaster = (split /\n/, slurp_file($node->data_dir . '/postmaster.pid'))[0];
-	my ($pid) = `ps -o pid=,args= --ppid $postmaster` =~ /^\s*(\d+) .*snowflake keeper/m;
-	return $pid;
-}
-
 # Backends that lose the postmaster issue IDs until their window is used up, and
 # hold up the next start for as long.  So only the first ones are left alone.
 my $orphans_live = 1;
@@ -45,8 +38,8 @@ sub kill_postmaster
 }
 
 my @faults = (
-	[ 'a backend',      sub { kill 'KILL', taker_pid($node, $_[0]) } ],
-	[ 'the keeper',     sub { kill 'KILL', keeper_pid() } ],
+	[ 'a backend',      sub { kill_process(taker_pid($node, $_[0]), 'a backend') } ],
+	[ 'the keeper',     sub { kill_process(keeper_pid($node), 'the keeper') } ],
 	[ 'the postmaster', \&kill_postmaster ],
 	[ 'everything',     sub { $node->stop('immediate') } ]);
 my @offsets = (-1, -60, 0, -0.001, 1, -300, 60, 0, -900, 600);
@@ -68,7 +61,7 @@ foreach my $round (0 .. $rounds - 1)
 	$node->set_clock($offset) if $round % 3 == 0;
 	$kill->(@takers);
 	$node->set_clock($offset) if $round % 3 == 1;
-	$_->{run}->finish foreach @takers;
+	wait_for_end($_) foreach @takers;
 	$node->set_clock($offset) if $round % 3 == 2;
 	is(scalar(grep { $_->{errors} eq '' } @takers), 0, "killed $victim, clock at $offset s: all sessions end");
 

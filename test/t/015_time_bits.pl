@@ -92,7 +92,7 @@ sub none_negative
 	my @incarnations = ([ take_ids($node, 1000) ], [ burst($node) ]);
 	set_to($node, $end - 5000);
 	my $taker = start_taker($node, sql => 'SELECT snowflake_next(1000000000)');
-	$taker->{run}->finish;
+	wait_for_end($taker);
 	push @incarnations, [ $taker->{file} ];
 	like($taker->{errors}, qr/ERROR:  the time bits of snowflake IDs are used up/, 'a batch ends at the end');
 
@@ -147,7 +147,7 @@ sub none_negative
 
 		set_to($node, $clock);
 		clock_refuses($node, "before the epoch, $clock", 100 * $year);
-		$taker->{run}->finish;
+		wait_for_end($taker);
 		like($taker->{errors}, qr/ERROR:  the system clock is too far behind/, 'a session that takes IDs is refused');
 
 		# The memory is made anew while the clock is wrong.
@@ -155,9 +155,11 @@ sub none_negative
 		ok( $node->poll_query_until('postgres',
 				"SELECT EXISTS (SELECT FROM pg_stat_activity WHERE application_name = '$sleeper->{name}' AND wait_event = 'PgSleep')"),
 			'a session is there to be killed');
-		kill 'KILL', taker_pid($node, $sleeper);
-		$sleeper->{run}->finish;
+		my $offset = -s $node->logfile;
+		kill_process(taker_pid($node, $sleeper), 'that session');
+		wait_for_end($sleeper);
 		ok($node->poll_query_until('postgres', 'SELECT true'), 'the server restarts by itself');
+		like(log_since($node, $offset), qr/all server processes terminated; reinitializing/, 'with its memory made anew');
 		clock_refuses($node, "before the epoch, after a crash, $clock", 100 * $year);
 
 		$node->set_clock(0);

@@ -21,7 +21,7 @@ my $settings = q{
 	wal_writer_delay = 10s
 	autovacuum = off};
 my $node = new_node('main', conf => $settings);
-my $states = $node->pg_version >= 18 ? 'max_active_replication_origins' : 'max_replication_slots';
+my $states = origin_states($node);
 my @incarnations;
 
 sub set_states
@@ -90,7 +90,7 @@ call_fails($full, 'no state left', 'SELECT snowflake_next()', '55000',
 	qr/"snowflake keeper" failed at .*: could not find free replication state slot for replication origin with ID 65001/,
 	qr/HINT:  Increase "?$states"? and try again/);
 ok($full->psql('postgres', "SELECT pg_replication_origin_drop('$_')") == 0, "$_ gives it back") foreach 'first', 'second';
-ok(poll_until(sub { ($full->psql('postgres', 'SELECT snowflake_next()'))[0] == 0 }), 'IDs go on by themselves');
+goes_on_by_itself($full, 'IDs go on by themselves');
 $full->stop;
 
 done_testing();

@@ -42,6 +42,7 @@ foreach my $writer ('a session', 'the keeper')
 		  or kill(0, $pid) == 0
 		  or die "prlimit: $?";
 	}
+	like(`prlimit --noheadings --raw --output SOFT --fsize --pid $postmaster`, qr/^8388608$/m, "no room for $writer: files are limited");
 
 	if ($writer eq 'a session')
 	{
@@ -50,7 +51,7 @@ foreach my $writer ('a session', 'the keeper')
 			  FROM generate_series(1, 20)});
 		isnt($status, 0, "no room for $writer: it ends");
 	}
-	$_->{run}->finish foreach @takers;
+	wait_for_end($_) foreach @takers;
 	isnt($_->{errors}, '', "no room for $writer: a session that takes IDs ends") foreach @takers;
 	ok(poll_until(sub { !-e $node->data_dir . '/postmaster.pid' }), "no room for $writer: the server goes down");
 	my $log = log_since($node, $offset);

@@ -14,7 +14,7 @@ use Snowflake;
 use Test::More;
 
 my $primary = new_node('primary', start => 0, init => [ allows_streaming => 1 ]);
-my $states = $primary->pg_version >= 18 ? 'max_active_replication_origins' : 'max_replication_slots';
+my $states = origin_states($primary);
 
 # From before there was a mark, so that the standby meets the first one in redo.
 $primary->append_conf('postgresql.conf', "shared_preload_libraries = ''");

@@ -36,10 +36,9 @@ foreach my $name (sort keys %standbys)
 	$standby->start;
 	if ($name eq 'crashed standby')
 	{
-		my $keeper = $standby->safe_psql('postgres', 'SELECT keeper_pid FROM snowflake_status');
-		my $mark   = mark_ms($standby);
+		my $mark = mark_ms($standby);
 
-		kill STOP => $keeper;
+		pause_keeper($standby);
 		$standby->promote;
 		is(mark_ms($standby), $mark, "$name: the mark is not raised yet");
 		$standby->stop('immediate');

@@ -49,10 +49,9 @@ sub take_over
 my $taker = start_slow_taker($node);
 my $errors = $node->logfile;
 wait_for_ids($taker, 100_000);
-my $keeper = $node->safe_psql('postgres', 'SELECT keeper_pid FROM snowflake_status');
-kill STOP => $keeper;
+my $keeper = pause_keeper($node);
 my ($from, $until) = take_over($worker);
-kill CONT => $keeper;
+resume_process($keeper, 'the keeper');
 ok( poll_until(sub { slurp_file($errors) =~ /WARNING:  lost the lease of snowflake worker ID $worker\n.*DETAIL:  The registry: / }),
 	'the old token is refused');
 ok( poll_until(sub {
@@ -102,8 +101,7 @@ is($alike[0]->safe_psql('postgres', 'SELECT worker_id, worker_source, lease_hold
 call_fails($alike[1], 'configured alike', 'SELECT snowflake_next()', '55000',
 	qr/no lease of a worker ID for snowflake IDs/, qr/None has been granted yet.*alike1/);
 $alike[0]->stop('fast');
-ok(poll_until(sub { my ($status) = $alike[1]->psql('postgres', 'SELECT snowflake_next()'); return $status == 0 }),
-	'when one is stopped, the other goes on');
+goes_on_by_itself($alike[1], 'when one is stopped, the other goes on');
 is(worker_of($alike[1]), 3, 'as that worker');
 
 # What is reserved is leased by its holder only.

@@ -64,7 +64,7 @@ poll('a transaction stays open', q{SELECT EXISTS (SELECT FROM pg_stat_activity W
 my @converts = map { start_psql("SELECT snowflake_convert('busy', 'id')") } 1, 2;
 poll('both who convert wait', q{
 	SELECT count(*) = 2 FROM pg_stat_activity WHERE query LIKE '%snowflake_convert%' AND wait_event_type = 'Lock'});
-$node->safe_psql('postgres', q{SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE wait_event = 'PgSleep'});
+is($node->safe_psql('postgres', q{SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE wait_event = 'PgSleep'}), 't', 'it is to be ended');
 ok(!$open->{run}->finish, 'the transaction is ended');
 
 my @ran = sort map { finish('converts', $_) } @converts;
@@ -85,8 +85,8 @@ $open = start_psql('BEGIN; INSERT INTO quiet (what) VALUES (1); SELECT pg_sleep(
 poll('a transaction stays open', q{SELECT EXISTS (SELECT FROM pg_stat_activity WHERE wait_event = 'PgSleep')});
 call_fails($node, 'a limit to the wait', q{SET lock_timeout = '100ms'; SELECT snowflake_convert('quiet', 'id')},
 	'55P03', qr/canceling statement due to lock timeout/);
-$node->safe_psql('postgres', q{SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE wait_event = 'PgSleep'});
-$open->{run}->finish;
+is($node->safe_psql('postgres', q{SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE wait_event = 'PgSleep'}), 't', 'it is to be ended');
+ok(!$open->{run}->finish, 'the transaction is ended');
 
 # Without a generator: what is wrong with the call is said first, and nothing is
 # asked of the generator where there is nothing to do.

@@ -1,7 +1,7 @@
 # Snowflake.pm
 #		What the TAP tests share: a server with the extension, sessions that take
-#		IDs until they are stopped and keep each one they got, and the check that
-#		none came twice.
+#		IDs until they are stopped and keep each one they got, the check that none
+#		came twice, and faults, each of which asserts that it happened.
 package Snowflake;
 
 use strict;
@@ -14,8 +14,9 @@ use PostgreSQL::Test::Utils;
 use Test::More;
 
 our @EXPORT = qw(new_node next_id start_taker start_slow_taker taker_pid stop_taker wait_for_ids
-  take_ids burst check_ids last_line log_since start_again start_fails poll_until
-  new_standby mark_ms call_fails wait_until_held lease_from worker_of);
+  wait_for_end take_ids burst check_ids last_line log_since start_again start_fails poll_until
+  new_standby mark_ms call_fails wait_until_held lease_from worker_of origin_states goes_on_by_itself
+  keeper_pid kill_process pause_process resume_process pause_keeper);
 
 # A server that has the extension in the database postgres.
 # Options: worker_id, registry (a node; then there is no worker ID unless one is
@@ -115,6 +116,19 @@ sub stop_taker
 
 	# psql cancels the query.
 	$taker->{run}->signal('INT');
+	$taker->{run}->finish;
+	return;
+}
+
+# Waits for a session that something else ends.  If that does not come, the test
+# fails, but goes on.
+sub wait_for_end
+{
+	my ($taker) = @_;
+	my $ended = poll_until(sub { !$taker->{run}->pumpable || !$taker->{run}->pump_nb });
+
+	ok($ended, 'the session comes to its end');
+	$taker->{run}->signal('INT') unless $ended;
 	$taker->{run}->finish;
 	return;
 }
@@ -293,6 +307,101 @@ sub call_fails
 	like($err, qr/ERROR:  $sqlstate:/, "$name: SQLSTATE");
 	like($err, $_, "$name: says so") foreach @patterns;
 	return;
+}
+
+sub goes_on_by_itself
+{
+	my ($node, $name) = @_;
+	ok(poll_until(sub { ($node->psql('postgres', 'SELECT snowflake_next()'))[0] == 0 }), $name);
+	return;
+}
+
+# The setting that has the replication origin states.
+sub origin_states
+{
+	my ($node) = @_;
+	return $node->pg_version >= 18 ? 'max_active_replication_origins' : 'max_replication_slots';
+}
+
+# The keeper's process, once there is one.
+sub keeper_pid
+{
+	my ($node) = @_;
+	my $pid;
+
+	poll_until(sub {
+		$pid = $node->safe_psql('postgres', q{SELECT pid FROM pg_stat_activity WHERE backend_type = 'snowflake keeper'});
+		return $pid;
+	}) or die 'there is no keeper';
+	return $pid;
+}
+
+# R, S, T (stopped) and so on; undef when the process is gone.
+sub process_state
+{
+	my ($pid) = @_;
+	my $stat;
+
+	open my $fh, '<', "/proc/$pid/stat" or return;
+	$stat = <$fh>;
+	close $fh;
+	return defined $stat && $stat =~ /\) (\w) / ? $1 : undef;
+}
+
+# A signal that has to reach a process, and what is to be seen of it.
+sub send_signal
+{
+	my ($signal, $pid, $name, $effect) = @_;
+
+	die "no process: $name" unless $pid =~ /^[1-9]\d*$/;
+	ok(kill($signal, $pid), "$signal to $name") or return;
+	ok(poll_until(sub { $effect->(process_state($pid)) }), "$name has got it");
+	return;
+}
+
+# For children of a server that goes on: it has to take notice.
+sub kill_process
+{
+	my ($pid, $name) = @_;
+	return send_signal('KILL', $pid, $name, sub { !defined $_[0] });
+}
+
+# No process may outlive the test stopped, whatever happens to the test.
+my %paused;
+END { kill 'CONT', keys %paused; }
+
+sub pause_process
+{
+	my ($pid, $name) = @_;
+
+	$paused{$pid} = 1;
+	return send_signal('STOP', $pid, $name, sub { ($_[0] // '') eq 'T' });
+}
+
+sub resume_process
+{
+	my ($pid, $name) = @_;
+
+	delete $paused{$pid};
+	return send_signal('CONT', $pid, $name, sub { ($_[0] // 'T') ne 'T' });
+}
+
+# Stops the keeper while it holds no lock, so that others can go on.
+sub pause_keeper
+{
+	my ($node) = @_;
+	my $pid = keeper_pid($node);
+
+	for (;;)
+	{
+		my ($out, $stuck);
+
+		pause_process($pid, 'the keeper');
+		$node->psql('postgres', 'SELECT pg_current_xact_id(), state FROM snowflake_status',
+			stdout => \$out, timeout => 10, timed_out => \$stuck);
+		return $pid unless $stuck;
+		resume_process($pid, 'the keeper');
+	}
 }
 
 # Waits until that session waits for the keeper (or something else of ours).
