@@ -17,8 +17,9 @@ use Snowflake;
 use Test::More;
 use Time::HiRes ();
 
+# Leases that have to hold meanwhile are much longer than the test takes.
 my $node = new_registry('registry', conf => 'fsync = off');
-set_up($node, "worker_bits => 1, longest_lease => '1 min'");
+set_up($node, "worker_bits => 1, longest_lease => '10 min'");
 $node->stop;
 with_clock($node);
 $node->start;
@@ -44,7 +45,7 @@ sub keep
 sub keep_renewed
 {
 	my ($name, $lease, $off) = @_;
-	my $renewed = renew($node, $lease, "'30 s', '$lease->{valid_until}', $lease->{worker_id}, " . now_is($off));
+	my $renewed = renew($node, $lease, "'5 min', '$lease->{valid_until}', $lease->{worker_id}, " . now_is($off));
 
 	ok($renewed, $name) or return $lease;
 	cmp_ok($renewed->{until}, '>=', $lease->{until}, "$name: is never shorter");
@@ -55,47 +56,47 @@ sub keep_renewed
 
 # Who is well but an hour behind keeps its worker ID while there is another one.
 my $short  = keep('a short one', lease($node, q{'short', '1 s', NULL, } . now_is()));
-my $behind = keep('one that is behind', lease($node, q{'behind', '30 s', NULL, } . now_is(-3600)));
+my $behind = keep('one that is behind', lease($node, q{'behind', '5 min', NULL, } . now_is(-3600)));
 ok($node->poll_query_until('postgres', "SELECT '$short->{valid_until}' < clock_timestamp()"), 'the short one ends');
 keep_renewed('the one that is behind calls', $behind, -3600);
 my $next = keep('another', lease($node, q{'next', '1 s', NULL, } . now_is()));
 is($next->{worker_id}, $short->{worker_id}, 'the one that is behind is not robbed');
 ok($node->poll_query_until('postgres', "SELECT '$next->{valid_until}' < clock_timestamp()"), 'that one ends');
 
-my $first  = keep('the first',  lease($node, q{'first', '30 s', 0, } . now_is()));
-my $second = keep('the second', lease($node, q{'second', '30 s', 1, } . now_is()));
+my $first  = keep('the first',  lease($node, q{'first', '5 min', 0, } . now_is()));
+my $second = keep('the second', lease($node, q{'second', '5 min', 1, } . now_is()));
 
 # Right, but the asker's is ahead, as far as a lease may reach: by that clock both have ended.
-call_fails($node, 'right, an asker somewhat ahead', q{SELECT snowflake_registry.lease('thief', '10 s', NULL, } . now_is(40) . ')', '53400',
+call_fails($node, 'right, an asker somewhat ahead', q{SELECT snowflake_registry.lease('thief', '1 min', NULL, } . now_is(400) . ')', '53400',
 	qr/all worker IDs are taken/);
 
 # An hour ahead: by this clock both have ended.
 $node->set_clock(3600);
-call_fails($node, 'ahead', q{SELECT snowflake_registry.lease('thief', '30 s', NULL, } . now_is() . ')', '53400', qr/all worker IDs are taken/);
-call_fails($node, 'ahead, asked for', q{SELECT snowflake_registry.lease('thief', '30 s', 0, } . now_is() . ')', '55006',
+call_fails($node, 'ahead', q{SELECT snowflake_registry.lease('thief', '5 min', NULL, } . now_is() . ')', '53400', qr/all worker IDs are taken/);
+call_fails($node, 'ahead, asked for', q{SELECT snowflake_registry.lease('thief', '5 min', 0, } . now_is() . ')', '55006',
 	qr/worker ID 0 is held by "first" until /);
 $first = keep_renewed('ahead: a renewal', $first);
 
 # Who is an hour ahead as well may take over, for time that nobody else has.
-my $taken = keep('ahead, and so is the asker', lease($node, q{'ahead', '30 s', 1, } . now_is(3600)));
+my $taken = keep('ahead, and so is the asker', lease($node, q{'ahead', '5 min', 1, } . now_is(3600)));
 call_fails($node, 'the one that was there', "SELECT snowflake_registry.renew('$second->{token}')", '28000',
 	qr/this is not the token of a lease, or is no longer/);
 
 # An hour behind.
 $node->set_clock(-3600);
-call_fails($node, 'behind', q{SELECT snowflake_registry.lease('right', '30 s', NULL, } . now_is() . ')', '22008',
+call_fails($node, 'behind', q{SELECT snowflake_registry.lease('right', '5 min', NULL, } . now_is() . ')', '22008',
 	qr/the asker's clock is too far ahead of the registry's/, qr/DETAIL:  It shows .*, the registry's .*, and no lease reaches further than/);
 $first = keep_renewed('behind: a renewal says what there is', $first);
-call_fails($node, 'behind, and so is the asker', q{SELECT snowflake_registry.lease('behind', '30 s', NULL, } . now_is(-3600) . ')', '53400',
+call_fails($node, 'behind, and so is the asker', q{SELECT snowflake_registry.lease('behind', '5 min', NULL, } . now_is(-3600) . ')', '53400',
 	qr/all worker IDs are taken/);
-call_fails($node, 'right, an asker ahead', q{SELECT snowflake_registry.lease('ahead', '30 s', NULL, } . now_is(3600) . ')', '22008',
+call_fails($node, 'right, an asker ahead', q{SELECT snowflake_registry.lease('ahead', '5 min', NULL, } . now_is(3600) . ')', '22008',
 	qr/the asker's clock is too far ahead of the registry's/);
 
 # Right again.
 $node->set_clock(0);
 $first = keep_renewed('right: a renewal', $first);
-$node->safe_psql('postgres', "SELECT snowflake_registry.release('$first->{token}', '$first->{valid_until}'::timestamptz - interval '25 s')");
-$first->{until} -= 25_000;
+$node->safe_psql('postgres', "SELECT snowflake_registry.release('$first->{token}', '$first->{valid_until}'::timestamptz - interval '295 s')");
+$first->{until} -= 295_000;
 ok( poll_until(sub {
 		my $again = lease($node, q{'again', '2 s', NULL, } . now_is());
 		push @issued, $again if $again;
@@ -105,7 +106,7 @@ ok( poll_until(sub {
 
 # A fence that sees a right clock knows of the wrong one that was believed.
 my $fenced = $node->safe_psql('postgres', 'SELECT ' . ms('f') . ' FROM snowflake_registry.fence() AS f');
-cmp_ok($fenced, '>=', $taken->{from} + 60_000, 'a fence reaches as far as a lease may have, by the clock that was');
+cmp_ok($fenced, '>=', $taken->{from} + 600_000, 'a fence reaches as far as a lease may have, by the clock that was');
 
 check_leases('clocks', @issued);
 
