@@ -57,7 +57,7 @@ unlike(slurp_file($node->logfile), qr/snowflake IDs are issued as worker.*snowfl
 $registry->stop('immediate');
 my $until = $node->safe_psql('postgres', 'SELECT snowflake_min_id(lease_valid_until) FROM snowflake_status');
 $taker = start_slow_taker($node);
-$taker->{run}->finish;
+wait_for_end($taker);
 like($taker->{errors}, qr/ERROR:  no lease of a worker ID for snowflake IDs/, 'without a registry IDs end');
 push @incarnations, [ $taker->{file} ];
 $until = $node->safe_psql('postgres', "SELECT greatest($until, snowflake_min_id(lease_valid_until)) FROM snowflake_status");
@@ -86,7 +86,7 @@ call_fails($node, 'started without a registry', 'SELECT snowflake_next()', '5500
 
 # It is back: IDs go on by themselves.
 $registry->start;
-ok(poll_until(sub { my ($status) = $node->psql('postgres', 'SELECT snowflake_next()'); return $status == 0 }), 'with the registry IDs go on');
+goes_on_by_itself($node, 'with the registry IDs go on');
 push @incarnations, [ take_ids($node, 1000) ];
 isnt(worker_of($node), $worker, 'after a crash it is another worker ID');
 
@@ -94,17 +94,27 @@ isnt(worker_of($node), $worker, 'after a crash it is another worker ID');
 $worker = worker_of($node);
 $taker = start_taker($node);
 wait_for_ids($taker, 100_000);
-kill KILL => taker_pid($node, $taker);
-$taker->{run}->finish;
+kill_process(taker_pid($node, $taker), 'a backend');
+wait_for_end($taker);
 push @incarnations, [ $taker->{file} ];
-ok(poll_until(sub { my ($status) = $node->psql('postgres', 'SELECT snowflake_next()'); return $status == 0 }), 'the server is back after a crash');
+goes_on_by_itself($node, 'the server is back after a crash');
 push @incarnations, [ take_ids($node, 1000) ];
 isnt(worker_of($node), $worker, 'a crash forgets the lease');
 
-# The keeper alone dies.
-$worker = worker_of($node);
-$node->safe_psql('postgres', 'SELECT pg_terminate_backend(keeper_pid) FROM snowflake_status');
-push @incarnations, [ take_ids($node, 1000) ];
+# The keeper alone is ended, by SQL, which takes a superuser.  Another one comes.
+my $keeper = keeper_pid($node);
+is($node->safe_psql('postgres', 'SELECT keeper_pid FROM snowflake_status'), $keeper, 'the status names the keeper, as pg_stat_activity has it');
+$node->safe_psql('postgres', 'CREATE ROLE signaller; GRANT pg_signal_backend TO signaller');
+call_fails($node, "ending the keeper as $_", "SET ROLE $_; SELECT pg_terminate_backend($keeper)", '42501', qr/must be |permission denied to terminate process/)
+  foreach 'nobody', 'signaller';
+is(keeper_pid($node), $keeper, 'it goes on');
+$taker = start_slow_taker($node);
+wait_for_ids($taker, 20_000);
+is($node->safe_psql('postgres', "SELECT pg_terminate_backend($keeper)"), 't', 'a superuser ends the keeper');
+ok($node->poll_query_until('postgres', "SELECT NOT EXISTS (SELECT FROM pg_stat_activity WHERE pid = $keeper)"), 'it is gone');
+isnt(keeper_pid($node), $keeper, 'another one comes');
+stop_taker($taker);
+push @incarnations, [ $taker->{file} ], [ take_ids($node, 1000) ];
 SKIP:
 {
 	skip 'wait events have no names before 17', 1 if $node->pg_version < 17;
