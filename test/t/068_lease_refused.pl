@@ -54,11 +54,45 @@ sub refuses
 sub goes_on
 {
 	my ($name) = @_;
+	my $offset = -s $node->logfile;
 
 	use_database('postgres');
-	ok(poll_until(sub { my ($status) = $node->psql('postgres', 'SELECT snowflake_next()'); return $status == 0 }),
-		"$name: with the right registry IDs go on");
+	goes_on_by_itself($node, "$name: with the right registry IDs go on");
+	like(log_since($node, $offset), qr/LOG:  snowflake registry grants a lease again/, "$name: the log says so");
 	push @incarnations, [ take_ids($node, 1000) ];
+	return;
+}
+
+# Has the liar answer with what is right, but for these columns, to renew() if
+# that is not an answer of its own, and with a row more or less.
+my $right;
+sub answer
+{
+	my ($lie, $more, $renewal) = @_;
+	my %row = (%$right, %$lie);
+	my $columns = sub {
+		my (%columns) = @_;
+		return join ', ', map { "$columns{$_} AS $_" } qw(worker_id token valid_from valid_until worker_bits epoch registry);
+	};
+	my $select  = $columns->(%row) . ' FROM (SELECT) AS once ' . ($more // '');
+	my $renewed = $renewal ? $columns->(%row, %$renewal) . ' FROM (SELECT) AS once' : $select;
+
+	# A view tells the types.
+	$registry->safe_psql('liar', qq{
+		DROP VIEW IF EXISTS answer, renewal CASCADE;
+		CREATE VIEW answer AS SELECT $select;
+		CREATE VIEW renewal AS SELECT $renewed;
+		CREATE FUNCTION snowflake_registry.lease(holder text, duration interval, worker_id integer, asker_now timestamptz)
+		RETURNS SETOF answer LANGUAGE sql AS 'SELECT * FROM answer';
+		CREATE FUNCTION snowflake_registry.renew(token uuid, duration interval, valid_until timestamptz, worker_id integer, asker_now timestamptz, registry uuid)
+		RETURNS SETOF renewal LANGUAGE sql AS 'SELECT * FROM renewal'});
+	return;
+}
+
+sub logs
+{
+	my ($server, $offset, $name, $pattern) = @_;
+	ok(poll_until(sub { log_since($server, $offset) =~ $pattern }), "$name: the log says so");
 	return;
 }
 
@@ -85,7 +119,7 @@ my $uuid = $registry->safe_psql('postgres', 'SELECT uuid FROM snowflake_registry
 is(slurp_file($node->data_dir . '/snowflake_registry'), $uuid, 'the file names the registry');
 
 # A registry that is none.
-my $right = {
+$right = {
 	worker_id   => '1',
 	token       => 'gen_random_uuid()',
 	valid_from  => 'clock_timestamp()',
@@ -123,18 +157,9 @@ my @lies = (
 foreach (@lies)
 {
 	my ($name, $lie, $why) = @$_;
-	my %row = (%$right, %$lie);
-	my $more = delete $row{''} // '';
-	my $select = join ', ', map { "$row{$_} AS $_" } qw(worker_id token valid_from valid_until worker_bits epoch registry);
+	my $more = delete $lie->{''};
 
-	# A view tells the types.
-	$registry->safe_psql('liar', qq{
-		DROP VIEW IF EXISTS answer CASCADE;
-		CREATE VIEW answer AS SELECT $select FROM (SELECT) AS once $more;
-		CREATE FUNCTION snowflake_registry.lease(holder text, duration interval, worker_id integer, asker_now timestamptz)
-		RETURNS SETOF answer LANGUAGE sql AS 'SELECT * FROM answer';
-		CREATE FUNCTION snowflake_registry.renew(token uuid, duration interval, valid_until timestamptz, worker_id integer, asker_now timestamptz, registry uuid)
-		RETURNS SETOF answer LANGUAGE sql AS 'SELECT * FROM answer'});
+	answer($lie, $more);
 	use_database('liar');
 	if ($name eq $lies[0][0])
 	{
@@ -143,13 +168,42 @@ foreach (@lies)
 	}
 	refuses($name, $why);
 }
-$registry->safe_psql('liar', q{SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE wait_event = 'PgSleep'});
+ok($registry->poll_query_until('liar', q{SELECT bool_and(pg_terminate_backend(pid)) IS NOT FALSE FROM pg_stat_activity WHERE wait_event = 'PgSleep'}),
+	'whoever still sleeps is ended');
 goes_on('a liar');
+
+# The setting is emptied while there is a lease: that goes to its end.
+my $offset = -s $node->logfile;
+$node->append_conf('postgresql.conf', "snowflake.registry = ''");
+$node->reload;
+refuses('no registry any more', qr/DETAIL:  The lease of worker ID \d+ ended at .*: "snowflake.registry" is empty\./);
+logs($node, $offset, 'no registry any more', qr/WARNING:  could not lease a snowflake worker ID: "snowflake.registry" is empty\n/);
+goes_on('no registry any more');
+
+# One that renews another lease than ours.
+answer({});
+use_database('liar');
+foreach my $renewal (
+	[ 'another worker ID', { worker_id => 2 } ],
+	[ 'an earlier end', { valid_until => "clock_timestamp() - interval '1 h'", valid_from => "clock_timestamp() - interval '2 h'" } ])
+{
+	my ($name, $lie) = @$renewal;
+
+	answer({ token => 'gen_random_uuid()', valid_until => "clock_timestamp() + '3 s'" }, '', $lie);
+	$node->stop('immediate');
+	$offset = -s $node->logfile;
+	$node->start;
+	push @incarnations, [ take_ids($node, 1000) ];
+	is(worker_of($node), 1, "a renewal with $name: the lease was taken");
+	logs($node, $offset, "a renewal with $name",
+		qr/WARNING:  could not lease a snowflake worker ID: its answer to a renewal is another lease\n.*DETAIL:  The lease of worker ID 1 ends at /);
+	refuses("a renewal with $name", qr/DETAIL:  The lease of worker ID 1 ended at .*: its answer to a renewal is another lease\./);
+}
 
 # A liar who deals the same worker ID again and again, with times of the past: our
 # own mark is above.
 $registry->safe_psql('liar', qq{
-	DROP VIEW IF EXISTS answer CASCADE;
+	DROP VIEW answer, renewal CASCADE;
 	CREATE VIEW answer AS SELECT 1 AS worker_id, gen_random_uuid() AS token, $right->{epoch} AS valid_from,
 		clock_timestamp() + interval '1 d' AS valid_until, 10 AS worker_bits, $right->{epoch} AS epoch, '$uuid'::uuid AS registry;
 	CREATE FUNCTION snowflake_registry.lease(holder text, duration interval, worker_id integer, asker_now timestamptz)
@@ -157,7 +211,7 @@ $registry->safe_psql('liar', qq{
 	CREATE FUNCTION snowflake_registry.renew(token uuid, duration interval, valid_until timestamptz, worker_id integer, asker_now timestamptz, registry uuid)
 	RETURNS SETOF answer LANGUAGE plpgsql AS \$\$BEGIN RAISE invalid_authorization_specification; END\$\$});
 use_database('liar');
-ok(poll_until(sub { worker_of($node) eq '1' }), 'a lease again and again: taken');
+ok(poll_until(sub { ($node->psql('postgres', 'SELECT snowflake_worker_id(snowflake_next())'))[1] eq '1' }), 'a lease again and again: taken');
 push @incarnations, [ take_ids($node, 1000) ];
 foreach (1 .. 3)
 {
@@ -168,6 +222,38 @@ foreach (1 .. 3)
 check_ids('whatever the registry says', @incarnations);
 unlike(slurp_file($node->logfile), qr/was terminated by signal|exited with exit code [02-9]|ERROR:  XX000/, 'nothing has crashed');
 
-$node->stop;
+# It does not know how to take a lease back.
+$offset = -s $node->logfile;
+$node->stop('fast');
+like(log_since($node, $offset), qr/LOG:  could not give back the lease of snowflake worker ID 1\n.*DETAIL:  It ends by itself when the time is /,
+	'a lease that is not taken back: the log says so');
+
+# A worker ID that is configured, and another one that is granted.
+answer({});
+my $fixed = new_node('fixed', worker_id => 5, start => 0);
+$fixed->append_conf('postgresql.conf', "snowflake.registry = '" . $registry->connstr('liar') =~ s/'/''/gr . "'");
+$fixed->start;
+$fixed->safe_psql('postgres', 'CREATE EXTENSION snowflake');
+call_fails($fixed, 'another worker ID than the configured one', 'SELECT snowflake_next()', '55000',
+	qr/no lease of a worker ID for snowflake IDs/,
+	qr/DETAIL:  None has been granted yet\. The registry, at .*: it leases another worker ID than the one that is configured\./);
+answer({ worker_id => 5 });
+goes_on_by_itself($fixed, 'with the configured one IDs go on');
+is(worker_of($fixed), 5, 'as that worker');
+$fixed->stop;
+
+# The file that remembers the registry cannot be written.
+my $blocked = new_node('blocked', registry => $registry, start => 0);
+my $temporary = $blocked->data_dir . '/snowflake_registry.tmp';
+ok(mkdir($temporary), 'a directory is in the way');
+$blocked->start;
+logs($blocked, 0, 'the file cannot be written', qr/ERROR:  could not write file "snowflake_registry.tmp": Is a directory/);
+$blocked->safe_psql('postgres', 'CREATE EXTENSION snowflake');
+call_fails($blocked, 'the file cannot be written', 'SELECT snowflake_next()', '55000', qr/no lease of a worker ID for snowflake IDs/);
+ok(rmdir($temporary), 'it is not in the way any more');
+goes_on_by_itself($blocked, 'IDs go on when the file can be written');
+is(slurp_file($blocked->data_dir . '/snowflake_registry'), $uuid, 'and it is there');
+$blocked->stop;
+
 $registry->stop('immediate');
 done_testing();
