@@ -156,7 +156,7 @@ start_fails_with('unknown on the command line', '-c snowflake.foo=1',
 start_fails_with('misspelt on the command line', '-c snowflake.worker-bit=14',
 	qr/FATAL:  unrecognized configuration parameter "snowflake.worker_bit"/, qr/HINT:  Perhaps you meant "snowflake\.worker_bits"/);
 
-my $states = $node->pg_version >= 18 ? 'max_active_replication_origins' : 'max_replication_slots';
+my $states = origin_states($node);
 foreach my $few (0, 1)
 {
 	configure('snowflake.worker_id = 1', "$states = $few");
