@@ -22,7 +22,6 @@ raise_not_an_id(int64_t id)
 	ereport(ERROR, (errcode(ERRCODE_NUMERIC_VALUE_OUT_OF_RANGE),
 					errmsg("%lld is not a snowflake ID", (long long) id),
 					errdetail("Snowflake IDs are not negative.")));
-	pg_unreachable();
 }
 
 inline int64_t
@@ -58,7 +57,6 @@ raise_unknown(const char *what, std::string_view name, const Table &known)
 	ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 					errmsg("unknown %s: \"%.*s\"", what, static_cast<int>(name.size()), name.data()),
 					errdetail("Known are %s.", names.data)));
-	pg_unreachable();
 }
 
 } // namespace snowflake

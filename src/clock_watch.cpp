@@ -9,7 +9,7 @@
 
 #include "clock_watch.hpp"
 
-#include "core/clock.hpp"
+#include "now.hpp"
 #include "settings.hpp"
 #include "shared.hpp"
 #include "timestamps.hpp"
@@ -55,7 +55,7 @@ report(int64_t step)
 {
 	const int64_t ms = (std::abs(step) + 500'000) / 1'000'000;
 	const int64_t last = shared->generator.last();
-	const int64_t now = layout.since_epoch(read_system_clock().unix_ms);
+	const int64_t now = now_ms();
 	const int64_t lead = last == Generator::kClosed ? 0 : std::max<int64_t>(layout.ms_of(last) - now, 0);
 
 	if (step > 0)

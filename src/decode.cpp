@@ -40,7 +40,7 @@ decompose_argument(FunctionCallInfo fcinfo)
 static inline Datum
 timestamp_datum(const Fields &fields)
 {
-	return TimestampTzGetDatum(to_timestamptz(layout.epoch_ms + fields.ms));
+	return TimestampTzGetDatum(to_timestamptz(layout.unix_ms(fields.ms)));
 }
 
 /*
@@ -74,7 +74,7 @@ snowflake_decode(PG_FUNCTION_ARGS)
 	HeapTupleHeaderSetNatts(header, 3);
 	ItemPointerSetInvalid(&header->t_ctid);
 	header->t_hoff = kRowHeader;
-	columns->created_at = to_timestamptz(layout.epoch_ms + fields.ms);
+	columns->created_at = to_timestamptz(layout.unix_ms(fields.ms));
 	columns->worker = fields.worker;
 	columns->sequence = fields.sequence;
 	PG_RETURN_POINTER(row);

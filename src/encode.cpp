@@ -29,8 +29,7 @@ raise_no_such_time(TimestampTz time)
 					errmsg("timestamp out of range for snowflake IDs: %s",
 						   pstrdup(timestamptz_to_str(time))),
 					errdetail("This layout has the times from %s up to %s.",
-							  to_text(layout.epoch_ms), to_text(layout.epoch_ms + kEndOfTime - 1))));
-	pg_unreachable();
+							  to_text(layout.epoch_ms), to_text(layout.unix_ms(kEndOfTime - 1)))));
 }
 
 static void

@@ -3,7 +3,6 @@
  *		snowflake_forget_mark(): lets the generator start from the clock again,
  *		after a clock that was far in the future has taken the mark along.
  */
-#include <algorithm>
 #include <cstdint>
 
 #include "compat.h"
@@ -16,7 +15,7 @@ extern "C"
 }
 
 #include "core/clock.hpp"
-#include "core/stopwatch.hpp"
+#include "keeper_wait.hpp"
 #include "pin.hpp"
 #include "refusals.hpp"
 #include "settings.hpp"
@@ -50,7 +49,7 @@ raise_issued_ahead()
 	ereport(ERROR, (errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
 					errmsg("cannot forget the snowflake mark: worker ID %d has issued IDs whose time is still to come", worker_id),
 					errdetail("Since it was started this server has issued IDs up to %s, and the clock shows %s.",
-							  to_text(layout.epoch_ms + shared->issued_until.load()),
+							  to_text(layout.unix_ms(shared->issued_until.load())),
 							  to_text(read_system_clock().unix_ms)),
 					errhint("Give the server a worker ID that nobody has used, restart it, and call snowflake_forget_mark() again.")));
 }
@@ -67,27 +66,20 @@ snowflake_end_forget_request(int, Datum)
 						  errdetail("The background worker \"snowflake keeper\" had begun with it.")));
 }
 
-/* Until the keeper has answered, or did not in time. */
+/* What the keeper answers; kWaiting or kTaken if it does not in time. */
 static Phase
 wait_for_answer()
 {
 	static uint32 event = 0;
-	const Stopwatch since_start;
-
-	for (;;)
+	const auto	is_answered = []
 	{
 		const Phase phase = shared->forget_request.phase();
-		const int64_t left = kKeeperPatience - since_start.elapsed_ms();
 
-		if ((phase != Phase::kWaiting && phase != Phase::kTaken) || left <= 0)
-		{
-			ConditionVariableCancelSleep();
-			return phase;
-		}
-		wake_keeper();
-		ConditionVariableTimedSleep(&shared->keeper_did, std::min<int64_t>(left, 1000),
-									EXTENSION_WAIT_EVENT(event, "SnowflakeForgetMark"));
-	}
+		return phase != Phase::kWaiting && phase != Phase::kTaken;
+	};
+
+	wait_for_keeper(is_answered, kKeeperPatience, EXTENSION_WAIT_EVENT(event, "SnowflakeForgetMark"));
+	return shared->forget_request.phase();
 }
 
 Datum

@@ -21,6 +21,7 @@ extern "C"
 #include "keeper.hpp"
 #include "keeper_report.hpp"
 #include "mark.hpp"
+#include "now.hpp"
 #include "settings.hpp"
 #include "shared.hpp"
 #include "timestamps.hpp"
@@ -111,7 +112,7 @@ Keeper::forget_mark()
 	}
 	record_success();
 
-	char	   *detail = psprintf("It was %s and is %s", to_text(forgotten), to_text(layout.epoch_ms + now));
+	char	   *detail = psprintf("It was %s and is %s", to_text(forgotten), to_text(layout.unix_ms(now)));
 
 	ereport(LOG, (errmsg("snowflake mark was forgotten"),
 				  leasing() ? errdetail("%s; another lease is taken.", detail)

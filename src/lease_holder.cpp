@@ -96,7 +96,7 @@ LeaseHolder::note_failure(const char *why)
 	if (is_news)
 		ereport(WARNING, (errmsg("could not lease a snowflake worker ID: %s", why),
 						  shared->lease.until > 0 ? errdetail("The lease of worker ID %d ends at %s.",
-															  shared->lease.worker, to_text(layout.epoch_ms + shared->lease.until)) : 0));
+															  shared->lease.worker, to_text(layout.unix_ms(shared->lease.until))) : 0));
 	ConditionVariableBroadcast(&shared->keeper_did);
 }
 
@@ -234,7 +234,7 @@ LeaseHolder::take_over(const Lease &lease)
 
 	hold(lease);
 
-	char	   *until = to_text(layout.epoch_ms + lease.until);
+	char	   *until = to_text(layout.unix_ms(lease.until));
 
 	ereport(LOG, (errmsg("snowflake IDs are issued as worker %d", lease.worker),
 				  previous.until == 0 ? errdetail("The registry leases it until %s.", until)
@@ -291,7 +291,7 @@ LeaseHolder::give_back(int64_t used_until)
 	}
 	if (request_.state() != RegistryState::kAnswered)
 		ereport(LOG, (errmsg("could not give back the lease of snowflake worker ID %d", lease.worker),
-					  errdetail("It ends by itself when the time is %s.", to_text(layout.epoch_ms + lease.until))));
+					  errdetail("It ends by itself when the time is %s.", to_text(layout.unix_ms(lease.until)))));
 	request_.end();
 }
 

@@ -57,9 +57,7 @@ snowflake_layout(PG_FUNCTION_ARGS)
 		FuncCallContext *context = SRF_FIRSTCALL_INIT();
 		MemoryContext old = MemoryContextSwitchTo(context->multi_call_memory_ctx);
 
-		if (get_call_result_type(fcinfo, nullptr, &context->tuple_desc) != TYPEFUNC_COMPOSITE)
-			elog(ERROR, "return type must be a row type");
-		context->tuple_desc = BlessTupleDesc(context->tuple_desc);
+		context->tuple_desc = look_up_row_type(fcinfo);
 		MemoryContextSwitchTo(old);
 	}
 

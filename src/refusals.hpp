@@ -1,6 +1,8 @@
 /*
  * refusals.hpp
- *		Why there is no ID: the errors of calls that waited for the keeper.
+ *		Why there is no ID: the errors of calls that get none.
+ *
+ * All times are milliseconds since the layout's epoch.
  */
 #pragma once
 
@@ -9,11 +11,15 @@
 namespace snowflake
 {
 
-/*
- * The longest that a call waits for the keeper, in milliseconds.  Twice what it
- * takes for a keeper that has failed to be started again.
- */
-inline constexpr int64_t kKeeperPatience = 10000;
+[[noreturn]] void raise_exhausted();
+
+/* blocked_ms: the time of the ID that cannot be issued yet. */
+[[noreturn]] void raise_clock_behind(int64_t blocked_ms, int64_t now);
+
+[[noreturn]] void raise_in_recovery();
+
+/* There is no lease, or the lead has come to its end. */
+[[noreturn]] void raise_no_lease();
 
 /* Says what the keeper does, or why it last failed. */
 [[noreturn]] void raise_keeper_late();

@@ -95,7 +95,7 @@ RegistryRequest::add_null()
 void
 RegistryRequest::add_time(int64_t ms)
 {
-	add_integer(layout.epoch_ms + ms);
+	add_integer(layout.unix_ms(ms));
 }
 
 void

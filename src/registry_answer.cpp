@@ -115,7 +115,7 @@ read_grant(const PGresult *result, Lease *grant)
 		return psprintf("it has another layout: epoch %s, %d worker bits; configured here: epoch %s, %d worker bits",
 						to_text(epoch_ms), static_cast<int>(worker_bits),
 						to_text(layout.epoch_ms), layout.worker_bits);
-	if (worker > layout.max_worker() || from < layout.epoch_ms || until > layout.epoch_ms + kEndOfTime)
+	if (worker > layout.max_worker() || from < layout.epoch_ms || until > layout.unix_ms(kEndOfTime))
 		return kImpossible;
 
 	*grant = {static_cast<int32_t>(worker), layout.since_epoch(from), layout.since_epoch(until), 0, "", ""};

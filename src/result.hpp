@@ -14,15 +14,23 @@ extern "C"
 namespace snowflake
 {
 
-[[gnu::cold, gnu::noinline]] inline TupleDesc
-look_up_result_descriptor(FunctionCallInfo fcinfo)
+/* In the current memory context. */
+inline TupleDesc
+look_up_row_type(FunctionCallInfo fcinfo)
 {
-	MemoryContext old = MemoryContextSwitchTo(fcinfo->flinfo->fn_mcxt);
 	TupleDesc	descriptor;
 
 	if (get_call_result_type(fcinfo, nullptr, &descriptor) != TYPEFUNC_COMPOSITE)
 		elog(ERROR, "return type must be a row type");
-	fcinfo->flinfo->fn_extra = BlessTupleDesc(descriptor);
+	return BlessTupleDesc(descriptor);
+}
+
+[[gnu::cold, gnu::noinline]] inline TupleDesc
+look_up_result_descriptor(FunctionCallInfo fcinfo)
+{
+	MemoryContext old = MemoryContextSwitchTo(fcinfo->flinfo->fn_mcxt);
+
+	fcinfo->flinfo->fn_extra = look_up_row_type(fcinfo);
 	MemoryContextSwitchTo(old);
 	return static_cast<TupleDesc>(fcinfo->flinfo->fn_extra);
 }

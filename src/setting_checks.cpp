@@ -24,7 +24,6 @@ refuse(const char *name, const char *found, const char *allowed)
 					errmsg("invalid value for parameter \"%s\": \"%s\"", name, found),
 					errdetail("Allowed: %s.", allowed),
 					errhint("Correct \"%s\" and start the server again.", name)));
-	pg_unreachable();
 }
 
 const char *

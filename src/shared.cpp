@@ -65,7 +65,7 @@ log_what_is_issued()
 										 worker_id, worker_source, layout.max_worker()),
 				  errdetail("The layout allows %lld IDs a second, until %s.",
 							1000LL << layout.sequence_bits(),
-							timestamptz_to_str(to_timestamptz(layout.epoch_ms + kEndOfTime))),
+							timestamptz_to_str(to_timestamptz(layout.unix_ms(kEndOfTime)))),
 				  origin_states_are_short()
 					  ? errhint("The generator takes two of \"%s\" (%d), which leaves fewer than \"%s\" (%d). If subscriptions need them, raise it by two, on each standby first.",
 								ORIGIN_STATES_SETTING, ORIGIN_STATES,

@@ -20,10 +20,11 @@ extern "C"
 #include "utils/builtins.h"
 }
 
-#include "core/clock.hpp"
 #include "mark.hpp"
+#include "now.hpp"
 #include "privileges.hpp"
 #include "registry.hpp"
+#include "result.hpp"
 #include "settings.hpp"
 #include "shared.hpp"
 #include "timestamps.hpp"
@@ -87,7 +88,7 @@ interval_datum(int64_t ms)
 Datum
 time_datum(int64_t ms)
 {
-	return TimestampTzGetDatum(to_timestamptz(layout.epoch_ms + ms));
+	return TimestampTzGetDatum(to_timestamptz(layout.unix_ms(ms)));
 }
 
 /* What all backends have counted since the server started. */
@@ -144,17 +145,16 @@ state(int64_t last, const Window &window, const Lease &lease, int64_t now)
 Datum
 snowflake_status(PG_FUNCTION_ARGS)
 {
-	TupleDesc	tupdesc;
-
 	require_preload();
-	if (get_call_result_type(fcinfo, nullptr, &tupdesc) != TYPEFUNC_COMPOSITE)
-		elog(ERROR, "return type must be a row type");
+
+	const TupleDesc tupdesc = look_up_row_type(fcinfo);
+
 	Assert(tupdesc->natts == kColumns);
 
 	/* The window before the tick or after it: neither is acted upon. */
 	const int64_t last = shared->generator.last();
 	const Window window = shared->generator.window();
-	const int64_t now = layout.since_epoch(read_system_clock().unix_ms);
+	const int64_t now = now_ms();
 	const int64_t mark = read_mark().unix_ms;
 	const int	keeper_pid = shared->keeper_pid.load();
 	const bool	issued = last != Generator::kClosed && last > shared->opened_at.load();

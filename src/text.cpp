@@ -73,7 +73,6 @@ raise_malformed(const TextEncoding &encoding, std::string_view value)
 					characters.count != encoding.length ? errdetail("It must have exactly %d characters, and has %d.", encoding.length, characters.count) :
 					characters.first_bad > 0 ? errdetail("Character %d is not one of \"%s\".", characters.first_bad, encoding.digits.data()) :
 											   errdetail("The greatest ID is \"%.*s\".", encoding.length, greatest)));
-	pg_unreachable();
 }
 
 Datum

@@ -96,7 +96,6 @@ refuse(const config_generic *unknown, config_generic *const *settings, int count
 						: errdetail("It is set by the %s.", GucSource_Names[unknown->source]),
 					meant ? errhint("Perhaps you meant \"%s\". Correct it, or remove it, and start the server again.", meant)
 						  : errhint("Remove it, and start the server again. There are: %s.", list_known(settings, count))));
-	pg_unreachable();
 }
 
 void

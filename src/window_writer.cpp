@@ -17,6 +17,7 @@ extern "C"
 #include "core/clock.hpp"
 #include "keeper_report.hpp"
 #include "mark.hpp"
+#include "now.hpp"
 #include "settings.hpp"
 #include "shared.hpp"
 #include "window_writer.hpp"
@@ -46,18 +47,6 @@ static constexpr long kLapseInterval = 1000;
 /* How often to look for a standby's acknowledgement: at first, and at last. */
 static constexpr int64_t kFirstPoll = 1;
 static constexpr int64_t kLastPoll = 100;
-
-int64_t
-now_ms()
-{
-	return layout.since_epoch(read_system_clock().unix_ms);
-}
-
-static int64_t
-unix_ms(int64_t ms)
-{
-	return layout.epoch_ms + ms;
-}
 
 static int32_t
 current_worker()
@@ -171,7 +160,7 @@ WindowWriter::open(bool in_recovery)
 	if (!in_recovery && mark_is_below(start))
 	{
 		set_attempt("writing the mark");
-		raise_mark(unix_ms(start));
+		raise_mark(layout.unix_ms(start));
 		record_success();
 	}
 	shared->opened_at.store(last);
@@ -186,7 +175,7 @@ WindowWriter::open(bool in_recovery)
 void
 WindowWriter::forget_mark(int64_t now)
 {
-	force_mark(unix_ms(now));
+	force_mark(layout.unix_ms(now));
 	shared->unissued_from.store(0);
 	shared->starts_beyond_lead.store(false);
 }
@@ -264,7 +253,7 @@ WindowWriter::publish_if_acknowledged()
 static XLogRecPtr
 write_mark(int64_t target)
 {
-	const XLogRecPtr end = raise_mark(unix_ms(target));
+	const XLogRecPtr end = raise_mark(layout.unix_ms(target));
 
 	return read_pinned_layout() ? end : pin_layout(layout);
 }

@@ -22,9 +22,6 @@
 namespace snowflake
 {
 
-/* Milliseconds since the layout's epoch, as the system clock shows them. */
-int64_t		now_ms();
-
 class WindowWriter
 {
 public:

@@ -67,22 +67,7 @@ struct Layout
 		return (int32_t{1} << sequence_bits()) - 1;
 	}
 
-	/* Are the worker bits in range?  (Any epoch is as good as another here.) */
-	constexpr bool
-	valid() const noexcept
-	{
-		return worker_bits >= kMinWorkerBits && worker_bits <= kMaxWorkerBits;
-	}
-
-	/* Do the fields fit?  Only then may they be composed. */
-	constexpr bool
-	fits(const Fields &fields) const noexcept
-	{
-		return fields.ms >= 0 && fields.ms < kEndOfTime &&
-			   fields.worker >= 0 && fields.worker <= max_worker() &&
-			   fields.sequence >= 0 && fields.sequence <= max_sequence();
-	}
-
+	/* The fields have to be in their ranges. */
 	constexpr int64_t
 	compose(const Fields &fields) const noexcept
 	{
@@ -128,6 +113,13 @@ struct Layout
 	since_epoch(int64_t unix_ms) const noexcept
 	{
 		return std::clamp(unix_ms, epoch_ms - kEndOfTime, epoch_ms + kEndOfTime) - epoch_ms;
+	}
+
+	/* This layout's milliseconds to Unix milliseconds. */
+	constexpr int64_t
+	unix_ms(int64_t ms) const noexcept
+	{
+		return epoch_ms + ms;
 	}
 };
 

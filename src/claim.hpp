@@ -1,0 +1,74 @@
+/*
+ * claim.hpp
+ *		A backend's claims: the path of an ID, which never waits, and the way on
+ *		when there is none to be had.
+ */
+#pragma once
+
+#include <cstdint>
+
+#include "compat.h"
+#include "core/clock.hpp"
+#include "core/generator.hpp"
+#include "settings.hpp"
+#include "shared.hpp"
+
+namespace snowflake
+{
+
+extern Clock backend_clock;
+
+/*
+ * The layout is the pinned one, and the server is not in recovery, nor is the
+ * generator as it was opened there.
+ */
+extern bool is_ready;
+
+/* To be called before a claim unless is_ready; may wait, and raise an error. */
+void		get_ready();
+
+/*
+ * One attempt, which never waits.  Tells the time that it used.
+ *
+ * It and claim() are inlined by force: the compiler would rather share them, and
+ * a Claim that is handed over in memory costs as much as the swap.
+ */
+[[gnu::always_inline]] inline Claim
+try_claim(int32_t wanted, int64_t *now)
+{
+	*now = backend_clock.now(layout);
+
+	Claim		claim = shared->generator.claim(layout, wanted, *now, max_ahead);
+
+	if (claim.renew) [[unlikely]]
+	{
+		if (shared->generator.take_renewal())
+			wake_keeper();
+	}
+	if (claim.count > 0) [[likely]]
+	{
+		my_counters->ids.add(static_cast<uint64_t>(claim.count));
+		my_counters->max_lead.raise_to(
+			static_cast<uint64_t>(layout.ms_of(claim.first + claim.count - 1) - *now));
+	}
+	return claim;
+}
+
+/*
+ * Claims at least one tick, and waits until it can be had: for the keeper, or for
+ * the clock.  Raises an error when that takes too long.
+ */
+[[gnu::cold, gnu::noinline]] Claim wait_and_claim(int32_t wanted);
+
+[[gnu::always_inline]] inline Claim
+claim(int32_t wanted)
+{
+	int64_t		now;
+	Claim		claim = try_claim(wanted, &now);
+
+	if (claim.count == 0) [[unlikely]]
+		claim = wait_and_claim(wanted);
+	return claim;
+}
+
+} // namespace snowflake

@@ -1,0 +1,51 @@
+/*
+ * keeper_wait.hpp
+ *		Waiting for something that the keeper does.
+ */
+#pragma once
+
+#include <algorithm>
+#include <cstdint>
+
+#include "compat.h"
+#include "core/stopwatch.hpp"
+#include "shared.hpp"
+
+namespace snowflake
+{
+
+/*
+ * The longest that a call waits for the keeper, in milliseconds.  Twice what it
+ * takes for a keeper that has failed to be started again.
+ */
+inline constexpr int64_t kKeeperPatience = 10000;
+
+/* How often whoever waits looks for itself, should a wake-up be lost. */
+inline constexpr int64_t kLookInterval = 1000;
+
+/*
+ * Wakes the keeper and waits until is_done() or for `patience` milliseconds.
+ * False if that was not enough.  Cancellable.
+ */
+template <typename Predicate>
+bool
+wait_for_keeper(Predicate is_done, int64_t patience, uint32 event)
+{
+	const Stopwatch since_start;
+	bool		done;
+
+	for (;;)
+	{
+		const int64_t left = patience - since_start.elapsed_ms();
+
+		done = is_done();
+		if (done || left <= 0)
+			break;
+		wake_keeper();
+		ConditionVariableTimedSleep(&shared->keeper_did, std::min(left, kLookInterval), event);
+	}
+	ConditionVariableCancelSleep();
+	return done;
+}
+
+} // namespace snowflake

@@ -1,0 +1,134 @@
+/*
+ * refusals.cpp
+ *		Words the errors of calls that get no ID, from what stands in shared memory.
+ */
+#include <cstdint>
+#include <cstring>
+
+#include "compat.h"
+
+extern "C"
+{
+#include "miscadmin.h"
+}
+
+#include "now.hpp"
+#include "privileges.hpp"
+#include "refusals.hpp"
+#include "settings.hpp"
+#include "shared.hpp"
+#include "timestamps.hpp"
+
+namespace snowflake
+{
+
+void
+raise_exhausted()
+{
+	ereport(ERROR, (errcode(ERRCODE_SEQUENCE_GENERATOR_LIMIT_EXCEEDED),
+					errmsg("the time bits of snowflake IDs are used up"),
+					errdetail("This layout ends at %s.", to_text(layout.unix_ms(kEndOfTime))),
+					errhint("If that is still to come, set the system clock right.")));
+}
+
+/* blocked_ms: the time of the ID that cannot be issued yet. */
+void
+raise_clock_behind(int64_t blocked_ms, int64_t now)
+{
+	ereport(ERROR, (errcode(ERRCODE_SYSTEM_ERROR),
+					errmsg("the system clock is too far behind the newest snowflake ID"),
+					errdetail("The clock shows %s, the next ID would have the time %s: %s ahead, where \"snowflake.max_ahead\" allows %s.",
+							  to_text(layout.unix_ms(now)), to_text(layout.unix_ms(blocked_ms)),
+							  duration_text(blocked_ms - now), duration_text(max_ahead)),
+					errhint("IDs go on when the clock shows %s. If it was in the future by mistake: give the server a worker ID that nobody has used, restart it, and call snowflake_forget_mark() as superuser.",
+							to_text(layout.unix_ms(blocked_ms - max_ahead)))));
+}
+
+void
+raise_in_recovery()
+{
+	ereport(ERROR, (errcode(ERRCODE_READ_ONLY_SQL_TRANSACTION),
+					errmsg("cannot issue snowflake IDs during recovery"),
+					errdetail("The primary issues IDs as the worker ID that is configured here."),
+					errhint("Take the ID from the primary.")));
+}
+
+/*
+ * The registry may have been called by names that are nobody's business, so its
+ * own words are for those who may see all of the statistics.
+ */
+void
+raise_no_lease()
+{
+	char		failure[sizeof(shared->lease_failure)];
+
+	LWLockAcquire(shared->lock, LW_SHARED);
+
+	const Lease lease = shared->lease;
+	const TimestampTz failure_at = shared->lease_failure_at;
+	const int	failures = shared->lease_failures;
+
+	strlcpy(failure, shared->lease_failure, sizeof(failure));
+	LWLockRelease(shared->lock);
+
+	const int64_t now = now_ms();
+
+	if (lease.until > now)
+		ereport(ERROR, (errcode(ERRCODE_SYSTEM_ERROR),
+						errmsg("snowflake IDs are ahead of the clock as far as the lease of their worker ID reaches"),
+						errdetail("The clock shows %s, and the lease of worker ID %d ends at %s.",
+								  to_text(layout.unix_ms(now)), lease.worker, to_text(layout.unix_ms(lease.until))),
+						errhint("IDs go on when the clock has come nearer. A longer \"snowflake.lease_duration\" lets them be further ahead.")));
+
+	const char *ended = lease.until > 0
+							? psprintf("The lease of worker ID %d ended at %s.", lease.worker, to_text(layout.unix_ms(lease.until)))
+							: "None has been granted yet.";
+
+	ereport(ERROR, (errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+					errmsg("no lease of a worker ID for snowflake IDs"),
+					failures == 0 ? errdetail("%s The registry has not answered yet.", ended) :
+					may_see_all() ? errdetail("%s The registry, at %s: %s.", ended, timestamptz_to_str(failure_at), failure) :
+									errdetail("%s The registry did not grant one at %s.", ended, timestamptz_to_str(failure_at)),
+					errhint("IDs go on as soon as the registry grants a lease; see lease_error in snowflake_status and the server log.")));
+}
+
+/*
+ * An error of the server may name files and roles: like those of the registry, its
+ * words and its hint are for those who may see all.
+ */
+void
+raise_keeper_late()
+{
+	char		attempt[sizeof(shared->keeper_attempt)];
+	char		failure[sizeof(shared->keeper_failure)];
+	char		hint[sizeof(shared->keeper_failure_hint)];
+	TimestampTz failure_at;
+	int			failures;
+	const bool	running = shared->keeper_pid.load() != 0;
+
+	LWLockAcquire(shared->lock, LW_SHARED);
+	strlcpy(attempt, shared->keeper_attempt, sizeof(attempt));
+	strlcpy(failure, shared->keeper_failure, sizeof(failure));
+	strlcpy(hint, shared->keeper_failure_hint, sizeof(hint));
+	failure_at = shared->keeper_failure_at;
+	failures = shared->keeper_failures;
+	LWLockRelease(shared->lock);
+
+	if (failures == 0 && !running)
+		strlcpy(hint, "Look into the server log, and see that \"max_worker_processes\" leaves a worker for it.", sizeof(hint));
+	else if (failures == 0 || hint[0] == '\0' || !may_see_all())
+		strlcpy(hint, "Look into the server log.", sizeof(hint));
+
+	ereport(ERROR, (errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+					errmsg("could not get a window for snowflake IDs in time"),
+					failures > 0 && may_see_all() ? errdetail("The background worker \"snowflake keeper\" failed at %s: %s.",
+															  timestamptz_to_str(failure_at), failure) :
+					failures > 0 ? errdetail("The background worker \"snowflake keeper\" failed at %s.",
+											 timestamptz_to_str(failure_at)) :
+					!running ? errdetail("The background worker \"snowflake keeper\" is not running.") :
+					attempt[0] != '\0' ? errdetail("The background worker \"snowflake keeper\" is %s.", attempt) :
+										 errdetail("The background worker \"snowflake keeper\" does not answer."),
+					errhint("%s", hint)));
+}
+
+} // namespace snowflake
