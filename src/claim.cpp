@@ -58,7 +58,7 @@ registry_is_in_trouble()
 {
 	LWLockAcquire(shared->lock, LW_SHARED);
 
-	const bool	trouble = shared->lease_failures > 0;
+	const bool	trouble = shared->lease_failure.count > 0;
 
 	LWLockRelease(shared->lock);
 	return trouble;

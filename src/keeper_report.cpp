@@ -7,7 +7,6 @@
 #include "compat.h"
 
 #include "keeper_report.hpp"
-#include "plain_text.hpp"
 #include "shared.hpp"
 
 namespace snowflake
@@ -28,12 +27,7 @@ void
 record_failure(const char *message, const char *hint)
 {
 	LWLockAcquire(shared->lock, LW_EXCLUSIVE);
-	shared->keeper_failures++;
-	strlcpy(shared->keeper_failure, message, sizeof(shared->keeper_failure));
-	strlcpy(shared->keeper_failure_hint, hint ? hint : "", sizeof(shared->keeper_failure_hint));
-	make_plain(shared->keeper_failure);
-	make_plain(shared->keeper_failure_hint);
-	shared->keeper_failure_at = GetCurrentTimestamp();
+	note_failure(&shared->keeper_failure, message, hint);
 	LWLockRelease(shared->lock);
 }
 
@@ -42,7 +36,7 @@ record_success()
 {
 	LWLockAcquire(shared->lock, LW_EXCLUSIVE);
 	shared->keeper_attempt[0] = '\0';
-	shared->keeper_failures = 0;
+	shared->keeper_failure.count = 0;
 	LWLockRelease(shared->lock);
 }
 
@@ -51,7 +45,7 @@ failures_in_a_row()
 {
 	LWLockAcquire(shared->lock, LW_SHARED);
 
-	const int	failures = shared->keeper_failures;
+	const int	failures = shared->keeper_failure.count;
 
 	LWLockRelease(shared->lock);
 	return failures;

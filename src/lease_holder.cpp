@@ -58,7 +58,7 @@ LeaseHolder::note_success()
 	failures_ = 0;
 	since_failure_.reset();
 	LWLockAcquire(shared->lock, LW_EXCLUSIVE);
-	shared->lease_failures = 0;
+	shared->lease_failure.count = 0;
 	LWLockRelease(shared->lock);
 }
 
@@ -82,15 +82,13 @@ same_reason(const char *a, const char *b)
 void
 LeaseHolder::note_failure(const char *why)
 {
-	const bool	is_news = failures_ == 0 || !same_reason(shared->lease_failure, why);
+	const bool	is_news = failures_ == 0 || !same_reason(shared->lease_failure.message, why);
 
 	failures_++;
 	since_failure_.emplace();
 
 	LWLockAcquire(shared->lock, LW_EXCLUSIVE);
-	shared->lease_failures = failures_;
-	strlcpy(shared->lease_failure, why, sizeof(shared->lease_failure));
-	shared->lease_failure_at = GetCurrentTimestamp();
+	snowflake::note_failure(&shared->lease_failure, why, nullptr);
 	LWLockRelease(shared->lock);
 
 	if (is_news)

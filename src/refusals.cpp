@@ -60,15 +60,11 @@ raise_in_recovery()
 void
 raise_no_lease()
 {
-	char		failure[sizeof(shared->lease_failure)];
-
 	LWLockAcquire(shared->lock, LW_SHARED);
 
 	const Lease lease = shared->lease;
-	const TimestampTz failure_at = shared->lease_failure_at;
-	const int	failures = shared->lease_failures;
+	const Failure failure = shared->lease_failure;
 
-	strlcpy(failure, shared->lease_failure, sizeof(failure));
 	LWLockRelease(shared->lock);
 
 	const int64_t now = now_ms();
@@ -86,9 +82,9 @@ raise_no_lease()
 
 	ereport(ERROR, (errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
 					errmsg("no lease of a worker ID for snowflake IDs"),
-					failures == 0 ? errdetail("%s The registry has not answered yet.", ended) :
-					may_see_all() ? errdetail("%s The registry, at %s: %s.", ended, timestamptz_to_str(failure_at), failure) :
-									errdetail("%s The registry did not grant one at %s.", ended, timestamptz_to_str(failure_at)),
+					failure.count == 0 ? errdetail("%s The registry has not answered yet.", ended) :
+					may_see_all() ? errdetail("%s The registry, at %s: %s.", ended, timestamptz_to_str(failure.at), failure.message) :
+									errdetail("%s The registry did not grant one at %s.", ended, timestamptz_to_str(failure.at)),
 					errhint("IDs go on as soon as the registry grants a lease; see lease_error in snowflake_status and the server log.")));
 }
 
@@ -100,31 +96,26 @@ void
 raise_keeper_late()
 {
 	char		attempt[sizeof(shared->keeper_attempt)];
-	char		failure[sizeof(shared->keeper_failure)];
-	char		hint[sizeof(shared->keeper_failure_hint)];
-	TimestampTz failure_at;
-	int			failures;
 	const bool	running = shared->keeper_pid.load() != 0;
 
 	LWLockAcquire(shared->lock, LW_SHARED);
 	strlcpy(attempt, shared->keeper_attempt, sizeof(attempt));
-	strlcpy(failure, shared->keeper_failure, sizeof(failure));
-	strlcpy(hint, shared->keeper_failure_hint, sizeof(hint));
-	failure_at = shared->keeper_failure_at;
-	failures = shared->keeper_failures;
+
+	const Failure failure = shared->keeper_failure;
+
 	LWLockRelease(shared->lock);
 
-	if (failures == 0 && !running)
-		strlcpy(hint, "Look into the server log, and see that \"max_worker_processes\" leaves a worker for it.", sizeof(hint));
-	else if (failures == 0 || hint[0] == '\0' || !may_see_all())
-		strlcpy(hint, "Look into the server log.", sizeof(hint));
+	const bool	failed = failure.count > 0;
+	const char *hint = failed && failure.hint[0] != '\0' && may_see_all() ? failure.hint :
+		!failed && !running ? "Look into the server log, and see that \"max_worker_processes\" leaves a worker for it." :
+							  "Look into the server log.";
 
 	ereport(ERROR, (errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
 					errmsg("could not get a window for snowflake IDs in time"),
-					failures > 0 && may_see_all() ? errdetail("The background worker \"snowflake keeper\" failed at %s: %s.",
-															  timestamptz_to_str(failure_at), failure) :
-					failures > 0 ? errdetail("The background worker \"snowflake keeper\" failed at %s.",
-											 timestamptz_to_str(failure_at)) :
+					failed && may_see_all() ? errdetail("The background worker \"snowflake keeper\" failed at %s: %s.",
+														timestamptz_to_str(failure.at), failure.message) :
+					failed ? errdetail("The background worker \"snowflake keeper\" failed at %s.",
+									   timestamptz_to_str(failure.at)) :
 					!running ? errdetail("The background worker \"snowflake keeper\" is not running.") :
 					attempt[0] != '\0' ? errdetail("The background worker \"snowflake keeper\" is %s.", attempt) :
 										 errdetail("The background worker \"snowflake keeper\" does not answer."),

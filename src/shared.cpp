@@ -15,6 +15,7 @@ extern "C"
 }
 
 #include "data_directory.hpp"
+#include "plain_text.hpp"
 #include "settings.hpp"
 #include "shared.hpp"
 #include "timestamps.hpp"
@@ -128,6 +129,17 @@ install_shared_memory_hooks()
 	shmem_request_hook = snowflake_shmem_request;
 	prev_shmem_startup_hook = shmem_startup_hook;
 	shmem_startup_hook = snowflake_shmem_startup;
+}
+
+void
+note_failure(Failure *failure, const char *message, const char *hint)
+{
+	failure->count++;
+	strlcpy(failure->message, message, sizeof(failure->message));
+	strlcpy(failure->hint, hint ? hint : "", sizeof(failure->hint));
+	make_plain(failure->message);
+	make_plain(failure->hint);
+	failure->at = GetCurrentTimestamp();
 }
 
 void

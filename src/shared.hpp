@@ -37,6 +37,18 @@ struct ClockSteps
 	TimestampTz last_back_at;	/* 0: never */
 };
 
+/*
+ * How often something has failed since it last succeeded; and why it last
+ * failed, and when; empty and 0 if it has not.
+ */
+struct Failure
+{
+	int			count;
+	char		message[256];
+	char		hint[256];
+	TimestampTz at;
+};
+
 struct Shared
 {
 	Generator	generator;
@@ -77,14 +89,7 @@ struct Shared
 	/* What the keeper is doing that may fail or take long; empty if nothing. */
 	char		keeper_attempt[128];
 
-	/*
-	 * How often the keeper has failed since it last succeeded; and why it last
-	 * failed, and when; empty and 0 if it has not.
-	 */
-	int			keeper_failures;
-	char		keeper_failure[256];
-	char		keeper_failure_hint[256];
-	TimestampTz keeper_failure_at;
+	Failure		keeper_failure;
 
 	/*
 	 * The lease of the worker ID; until is 0 while there has been none.  Only the
@@ -92,10 +97,7 @@ struct Shared
 	 */
 	Lease		lease;
 
-	/* The same about the lease. */
-	int			lease_failures;
-	char		lease_failure[256];
-	TimestampTz lease_failure_at;
+	Failure		lease_failure;
 
 	ClockSteps	clock_steps;
 
@@ -118,6 +120,9 @@ extern Counters *my_counters;
 
 /* To be called once, by the postmaster while it preloads. */
 void		install_shared_memory_hooks();
+
+/* Makes this the last failure.  Under the lock. */
+void		note_failure(Failure *failure, const char *message, const char *hint);
 
 /* Does nothing if there is no keeper: it looks for itself when it starts. */
 void		wake_keeper();

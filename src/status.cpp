@@ -108,9 +108,59 @@ sum_counters(Counters *sums)
 	}
 }
 
+/* What the row is made of. */
+struct Observation
+{
+	int64_t		last;
+	Window		window;
+	int64_t		now;
+	Counters	sums;
+	Counters	reset_sums;
+	TimestampTz reset_at;
+	ClockSteps	steps;
+	Lease		lease;
+	Failure		lease_failure;
+	Failure		keeper_failure;
+	bool		sees_all;
+
+	/* Was an ID issued since the generator was opened? */
+	bool
+	issued() const
+	{
+		return last != Generator::kClosed && last > shared->opened_at.load();
+	}
+
+	/* Since the last reset. */
+	int64_t
+	counted(RelaxedCounter Counters::*counter) const
+	{
+		return static_cast<int64_t>((sums.*counter).get() - (reset_sums.*counter).get());
+	}
+};
+
+/* The window before the tick or after it: neither is acted upon. */
+void
+observe(Observation *seen)
+{
+	seen->last = shared->generator.last();
+	seen->window = shared->generator.window();
+	seen->now = now_ms();
+	seen->sees_all = may_see_all();
+	sum_counters(&seen->sums);
+
+	LWLockAcquire(shared->lock, LW_SHARED);
+	seen->reset_sums = shared->reset_sums;
+	seen->reset_at = shared->reset_at;
+	seen->steps = shared->clock_steps;
+	seen->lease = shared->lease;
+	seen->lease_failure = shared->lease_failure;
+	seen->keeper_failure = shared->keeper_failure;
+	LWLockRelease(shared->lock);
+}
+
 /* What a call would meet that asked for an ID now. */
 const char *
-state(int64_t last, const Window &window, const Lease &lease, int64_t now)
+state(const Observation &seen)
 {
 	const auto	pinned = read_pinned_layout();
 
@@ -118,12 +168,12 @@ state(int64_t last, const Window &window, const Lease &lease, int64_t now)
 		return "wrong layout";
 	if (RecoveryInProgress() && !leases_in_recovery())
 		return "in recovery";
-	if (leasing() && lease.until <= now)
+	if (leasing() && seen.lease.until <= seen.now)
 		return "no lease";
-	if (last == Generator::kClosed)
+	if (seen.last == Generator::kClosed)
 		return "waiting for the keeper";
 
-	switch (next_claim(layout, last, window, 1, now, max_ahead).stop)
+	switch (next_claim(layout, seen.last, seen.window, 1, seen.now, max_ahead).stop)
 	{
 		case Stop::kLead:
 			return "waiting for the clock";
@@ -140,91 +190,91 @@ state(int64_t last, const Window &window, const Lease &lease, int64_t now)
 	return "issuing";
 }
 
+/* The row, filled column by column. */
+struct Row
+{
+	Datum		values[kColumns];
+	bool		nulls[kColumns];
+
+	void
+	set(Column column, Datum value, bool known = true)
+	{
+		values[column] = value;
+		nulls[column] = !known;
+	}
+
+	void
+	set_failure(Column message, Column at, const Failure &failure, bool visible)
+	{
+		const bool	known = failure.message[0] != '\0' && visible;
+
+		set(message, CStringGetTextDatum(failure.message), known);
+		set(at, TimestampTzGetDatum(failure.at), known);
+	}
+};
+
+void
+set_generator(Row *row, const Observation &seen)
+{
+	const bool	issued = seen.issued();
+	const bool	leased = leasing() && seen.lease.until > 0;
+	const int64_t mark = read_mark().unix_ms;
+
+	row->set(kWorkerId, Int32GetDatum(leased ? seen.lease.worker : worker_id), leased || worker_id >= 0);
+	row->set(kWorkerSource, CStringGetTextDatum(worker_source));
+	row->set(kState, CStringGetTextDatum(state(seen)));
+	row->set(kWorkerBits, Int32GetDatum(layout.worker_bits));
+	row->set(kSequenceBits, Int32GetDatum(layout.sequence_bits()));
+	row->set(kEpoch, time_datum(0));
+	row->set(kTimeExhaustedAt, time_datum(kEndOfTime));
+	row->set(kIdsIssued, Int64GetDatum(seen.counted(&Counters::ids)));
+	row->set(kLastId, Int64GetDatum(issued ? layout.id_of(seen.last, seen.window.worker) : 0), issued && seen.sees_all);
+	row->set(kLastIdAt, time_datum(issued ? layout.ms_of(seen.last) : 0), issued && seen.sees_all);
+	row->set(kLead, interval_datum(issued ? std::max<int64_t>(layout.ms_of(seen.last) - seen.now, 0) : 0), issued);
+	row->set(kMaxLead, interval_datum(static_cast<int64_t>(seen.sums.max_lead.get())));
+	row->set(kWindowUntil, time_datum(seen.window.until), seen.last != Generator::kClosed);
+	row->set(kMark, time_datum(layout.since_epoch(mark)), mark != 0);
+	row->set(kLeaseHolder, CStringGetTextDatum(lease_holder()), leased && seen.sees_all);
+	row->set(kLeaseValidUntil, time_datum(seen.lease.until), leased);
+	row->set_failure(kLeaseError, kLeaseErrorAt, seen.lease_failure, seen.sees_all);
+}
+
+void
+set_waits_and_keeper(Row *row, const Observation &seen)
+{
+	const int	keeper_pid = shared->keeper_pid.load();
+	const bool	stepped = seen.steps.back > 0;
+	const auto	milliseconds = [&seen](RelaxedCounter Counters::*us) { return Float8GetDatum(static_cast<double>(seen.counted(us)) / 1000); };
+
+	row->set(kClockWaits, Int64GetDatum(seen.counted(&Counters::clock_waits)));
+	row->set(kClockWaitTime, milliseconds(&Counters::clock_wait_us));
+	row->set(kKeeperWaits, Int64GetDatum(seen.counted(&Counters::window_waits)));
+	row->set(kKeeperWaitTime, milliseconds(&Counters::window_wait_us));
+	row->set(kClockStepsBack, Int64GetDatum(seen.steps.back));
+	row->set(kLargestStepBack, interval_datum(seen.steps.largest_back), stepped);
+	row->set(kLastStepBackAt, TimestampTzGetDatum(seen.steps.last_back_at), stepped);
+	row->set(kKeeperPid, Int32GetDatum(keeper_pid), keeper_pid != 0);
+	row->set_failure(kKeeperError, kKeeperErrorAt, seen.keeper_failure, seen.sees_all);
+	row->set(kStatsReset, TimestampTzGetDatum(seen.reset_at));
+}
+
 } // namespace
 
 Datum
 snowflake_status(PG_FUNCTION_ARGS)
 {
+	Observation seen = {};
+	Row			row;
+
 	require_preload();
 
 	const TupleDesc tupdesc = look_up_row_type(fcinfo);
 
 	Assert(tupdesc->natts == kColumns);
-
-	/* The window before the tick or after it: neither is acted upon. */
-	const int64_t last = shared->generator.last();
-	const Window window = shared->generator.window();
-	const int64_t now = now_ms();
-	const int64_t mark = read_mark().unix_ms;
-	const int	keeper_pid = shared->keeper_pid.load();
-	const bool	issued = last != Generator::kClosed && last > shared->opened_at.load();
-	const bool	sees_all = may_see_all();
-	Counters	sums;
-	char		keeper_failure[sizeof(shared->keeper_failure)];
-	char		lease_failure[sizeof(shared->lease_failure)];
-
-	sum_counters(&sums);
-
-	LWLockAcquire(shared->lock, LW_SHARED);
-
-	const TimestampTz keeper_failure_at = shared->keeper_failure_at;
-	const TimestampTz lease_failure_at = shared->lease_failure_at;
-	const Lease lease = shared->lease;
-	const ClockSteps steps = shared->clock_steps;
-	const TimestampTz reset_at = shared->reset_at;
-	const uint64_t ids = sums.ids.get() - shared->reset_sums.ids.get();
-	const uint64_t clock_waits = sums.clock_waits.get() - shared->reset_sums.clock_waits.get();
-	const uint64_t clock_wait_us = sums.clock_wait_us.get() - shared->reset_sums.clock_wait_us.get();
-	const uint64_t window_waits = sums.window_waits.get() - shared->reset_sums.window_waits.get();
-	const uint64_t window_wait_us = sums.window_wait_us.get() - shared->reset_sums.window_wait_us.get();
-
-	strlcpy(keeper_failure, shared->keeper_failure, sizeof(keeper_failure));
-	strlcpy(lease_failure, shared->lease_failure, sizeof(lease_failure));
-	LWLockRelease(shared->lock);
-
-	Datum		values[kColumns];
-	bool		nulls[kColumns];
-	const auto	set = [&values, &nulls](Column column, Datum value, bool known = true)
-	{
-		values[column] = value;
-		nulls[column] = !known;
-	};
-
-	const bool	leased = leasing() && lease.until > 0;
-	const bool	shows_lease_failure = lease_failure[0] != '\0' && sees_all;
-	const bool	shows_keeper_failure = keeper_failure[0] != '\0' && sees_all;
-
-	set(kWorkerId, Int32GetDatum(leased ? lease.worker : worker_id), leased || worker_id >= 0);
-	set(kWorkerSource, CStringGetTextDatum(worker_source));
-	set(kState, CStringGetTextDatum(state(last, window, lease, now)));
-	set(kWorkerBits, Int32GetDatum(layout.worker_bits));
-	set(kSequenceBits, Int32GetDatum(layout.sequence_bits()));
-	set(kEpoch, time_datum(0));
-	set(kTimeExhaustedAt, time_datum(kEndOfTime));
-	set(kIdsIssued, Int64GetDatum(static_cast<int64_t>(ids)));
-	set(kLastId, Int64GetDatum(issued ? layout.id_of(last, window.worker) : 0), issued && sees_all);
-	set(kLastIdAt, time_datum(issued ? layout.ms_of(last) : 0), issued && sees_all);
-	set(kLead, interval_datum(issued ? std::max<int64_t>(layout.ms_of(last) - now, 0) : 0), issued);
-	set(kMaxLead, interval_datum(static_cast<int64_t>(sums.max_lead.get())));
-	set(kWindowUntil, time_datum(window.until), last != Generator::kClosed);
-	set(kMark, time_datum(layout.since_epoch(mark)), mark != 0);
-	set(kLeaseHolder, CStringGetTextDatum(lease_holder()), leased && sees_all);
-	set(kLeaseValidUntil, time_datum(lease.until), leased);
-	set(kLeaseError, CStringGetTextDatum(lease_failure), shows_lease_failure);
-	set(kLeaseErrorAt, TimestampTzGetDatum(lease_failure_at), shows_lease_failure);
-	set(kClockWaits, Int64GetDatum(static_cast<int64_t>(clock_waits)));
-	set(kClockWaitTime, Float8GetDatum(static_cast<double>(clock_wait_us) / 1000));
-	set(kKeeperWaits, Int64GetDatum(static_cast<int64_t>(window_waits)));
-	set(kKeeperWaitTime, Float8GetDatum(static_cast<double>(window_wait_us) / 1000));
-	set(kClockStepsBack, Int64GetDatum(steps.back));
-	set(kLargestStepBack, interval_datum(steps.largest_back), steps.back > 0);
-	set(kLastStepBackAt, TimestampTzGetDatum(steps.last_back_at), steps.back > 0);
-	set(kKeeperPid, Int32GetDatum(keeper_pid), keeper_pid != 0);
-	set(kKeeperError, CStringGetTextDatum(keeper_failure), shows_keeper_failure);
-	set(kKeeperErrorAt, TimestampTzGetDatum(keeper_failure_at), shows_keeper_failure);
-	set(kStatsReset, TimestampTzGetDatum(reset_at));
-
-	PG_RETURN_DATUM(HeapTupleGetDatum(heap_form_tuple(tupdesc, values, nulls)));
+	observe(&seen);
+	set_generator(&row, seen);
+	set_waits_and_keeper(&row, seen);
+	PG_RETURN_DATUM(HeapTupleGetDatum(heap_form_tuple(tupdesc, row.values, row.nulls)));
 }
 
 /*
