@@ -139,10 +139,10 @@ CREATE FUNCTION snowflake_status(
 	OUT stats_reset timestamptz)
 AS 'MODULE_PATHNAME', 'snowflake_status'
 LANGUAGE C VOLATILE STRICT PARALLEL SAFE;
-COMMENT ON FUNCTION snowflake_status() IS 'how the snowflake generator is';
+COMMENT ON FUNCTION snowflake_status() IS 'state of the snowflake generator';
 
 CREATE VIEW snowflake_status AS SELECT * FROM snowflake_status();
-COMMENT ON VIEW snowflake_status IS 'how the snowflake generator is, in one row';
+COMMENT ON VIEW snowflake_status IS 'state of the snowflake generator, in one row';
 GRANT SELECT ON snowflake_status TO PUBLIC;
 
 CREATE FUNCTION snowflake_status_reset() RETURNS void

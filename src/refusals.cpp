@@ -40,7 +40,7 @@ raise_clock_behind(int64_t blocked_ms, int64_t now)
 					errdetail("The clock shows %s, the next ID would have the time %s: %s ahead, where \"snowflake.max_ahead\" allows %s.",
 							  to_text(layout.unix_ms(now)), to_text(layout.unix_ms(blocked_ms)),
 							  duration_text(blocked_ms - now), duration_text(max_ahead)),
-					errhint("IDs go on when the clock shows %s. If it was in the future by mistake: give the server a worker ID that nobody has used, restart it, and call snowflake_forget_mark() as superuser.",
+					errhint("IDs are issued again when the clock shows %s. If it was in the future by mistake: give the server a worker ID that nobody has used, restart it, and call snowflake_forget_mark() as superuser.",
 							to_text(layout.unix_ms(blocked_ms - max_ahead)))));
 }
 
@@ -74,18 +74,18 @@ raise_no_lease()
 						errmsg("snowflake IDs are ahead of the clock as far as the lease of their worker ID reaches"),
 						errdetail("The clock shows %s, and the lease of worker ID %d ends at %s.",
 								  to_text(layout.unix_ms(now)), lease.worker, to_text(layout.unix_ms(lease.until))),
-						errhint("IDs go on when the clock has come nearer. A longer \"snowflake.lease_duration\" lets them be further ahead.")));
+						errhint("IDs are issued again when the clock has caught up. A longer \"snowflake.lease_duration\" lets them run further ahead.")));
 
 	const char *ended = lease.until > 0
 							? psprintf("The lease of worker ID %d ended at %s.", lease.worker, to_text(layout.unix_ms(lease.until)))
 							: "None has been granted yet.";
 
 	ereport(ERROR, (errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
-					errmsg("no lease of a worker ID for snowflake IDs"),
+					errmsg("this server holds no lease of a worker ID"),
 					failure.count == 0 ? errdetail("%s The registry has not answered yet.", ended) :
 					may_see_all() ? errdetail("%s The registry, at %s: %s.", ended, timestamptz_to_str(failure.at), failure.message) :
 									errdetail("%s The registry did not grant one at %s.", ended, timestamptz_to_str(failure.at)),
-					errhint("IDs go on as soon as the registry grants a lease; see lease_error in snowflake_status and the server log.")));
+					errhint("IDs are issued again as soon as the registry grants a lease; see lease_error in snowflake_status and the server log.")));
 }
 
 /*
@@ -111,7 +111,7 @@ raise_keeper_late()
 							  "Look into the server log.";
 
 	ereport(ERROR, (errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
-					errmsg("could not get a window for snowflake IDs in time"),
+					errmsg("could not issue a snowflake ID: the background worker did not respond in time"),
 					failed && may_see_all() ? errdetail("The background worker \"snowflake keeper\" failed at %s: %s.",
 														timestamptz_to_str(failure.at), failure.message) :
 					failed ? errdetail("The background worker \"snowflake keeper\" failed at %s.",

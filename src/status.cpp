@@ -108,14 +108,13 @@ sum_counters(Counters *sums)
 	}
 }
 
-/* What the row is made of. */
 struct Observation
 {
-	int64_t		last;
+	int64_t		last;			/* tick */
 	Window		window;
 	int64_t		now;
-	Counters	sums;
-	Counters	reset_sums;
+	Counters	sums;			/* since the server started; */
+	Counters	reset_sums;		/* those at the last reset */
 	TimestampTz reset_at;
 	ClockSteps	steps;
 	Lease		lease;
@@ -123,14 +122,12 @@ struct Observation
 	Failure		keeper_failure;
 	bool		sees_all;
 
-	/* Was an ID issued since the generator was opened? */
 	bool
 	issued() const
 	{
 		return last != Generator::kClosed && last > shared->opened_at.load();
 	}
 
-	/* Since the last reset. */
 	int64_t
 	counted(RelaxedCounter Counters::*counter) const
 	{

@@ -278,7 +278,7 @@ $node->restart;
 	my ($status, $out, $err) = $node->psql('postgres', "\\set VERBOSITY verbose\nSELECT snowflake_next()");
 
 	isnt($status, 0, 'no keeper: the call fails');
-	like($err, qr/ERROR:  55000: could not get a window for snowflake IDs in time/, 'no keeper: says so');
+	like($err, qr/ERROR:  55000: could not issue a snowflake ID: the background worker did not respond in time/, 'no keeper: says so');
 	like($err, qr/"snowflake keeper" is not running/, 'no keeper: says that there is none');
 	like($err, qr/HINT: .*"max_worker_processes"/, 'no keeper: says what to look at');
 }
@@ -313,7 +313,7 @@ configure('snowflake.worker_id = 4');
 $node->reload;
 ok($node->poll_query_until('postgres', q{SELECT state = 'no lease' AND keeper_error ~ '"snowflake.registry" is empty' FROM snowflake_status}),
 	'a registry that goes by a reload: still no lease');
-call_fails($node, 'a registry that goes by a reload', 'SELECT snowflake_next()', '55000', qr/no lease of a worker ID for snowflake IDs/);
+call_fails($node, 'a registry that goes by a reload', 'SELECT snowflake_next()', '55000', qr/this server holds no lease of a worker ID/);
 $node->restart;
 cmp_ok(next_id($node), '>', $id, 'without a registry, restarted: IDs are issued');
 $node->stop;

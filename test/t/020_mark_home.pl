@@ -86,7 +86,7 @@ $full->append_conf('postgresql.conf', "shared_preload_libraries = 'snowflake'");
 $full->restart;
 $full->safe_psql('postgres', 'CREATE EXTENSION snowflake');
 call_fails($full, 'no state left', 'SELECT snowflake_next()', '55000',
-	qr/could not get a window for snowflake IDs in time/,
+	qr/could not issue a snowflake ID: the background worker did not respond in time/,
 	qr/"snowflake keeper" failed at .*: could not find free replication state slot for replication origin with ID 65001/,
 	qr/HINT:  Increase "?$states"? and try again/);
 ok($full->psql('postgres', "SELECT pg_replication_origin_drop('$_')") == 0, "$_ gives it back") foreach 'first', 'second';

@@ -67,10 +67,10 @@ $standby->stop;
 	my $taker = use_up_window();
 
 	call_fails($primary, 'standby absent', 'SELECT snowflake_next()', '55000',
-		qr/could not get a window for snowflake IDs in time/,
+		qr/could not issue a snowflake ID: the background worker did not respond in time/,
 		qr/The background worker "snowflake keeper" is waiting until a synchronous standby has flushed the mark/);
 	$taker->{run}->finish;
-	like($taker->{errors}, qr/could not get a window for snowflake IDs in time/, 'standby absent: a batch ends');
+	like($taker->{errors}, qr/could not issue a snowflake ID: the background worker did not respond in time/, 'standby absent: a batch ends');
 	push @incarnations, [ $taker->{file} ];
 }
 my $newest = last_line($incarnations[-1][0]);

@@ -67,7 +67,7 @@ sub forgotten
 }
 
 my @ways = (
-	[ 'timed out',  undef,   qr/ERROR:  could not get a window for snowflake IDs in time/ ],
+	[ 'timed out',  undef,   qr/ERROR:  could not issue a snowflake ID: the background worker did not respond in time/ ],
 	[ 'cancelled',  'cancel', qr/ERROR:  canceling statement due to user request/ ],
 	[ 'terminated', 'terminate', qr/FATAL:  terminating connection due to administrator command/ ]);
 my $count = forgotten();

@@ -75,7 +75,7 @@ my $keeper = pause_keeper($paced);
 ok($paced->poll_query_until('postgres', 'SELECT window_until < clock_timestamp() FROM snowflake_status'), 'the window lapses');
 ($status, $out, $err) = $paced->psql('postgres', 'SELECT snowflake_next()', timeout => $PostgreSQL::Test::Utils::timeout_default);
 resume_process($keeper, 'the keeper');
-like($err, qr/ERROR:  could not get a window for snowflake IDs in time/, 'a call does not wait for a stopped keeper for ever');
+like($err, qr/ERROR:  could not issue a snowflake ID: the background worker did not respond in time/, 'a call does not wait for a stopped keeper for ever');
 like($err, qr/"snowflake keeper" does not answer/, 'and says what is wrong');
 ok(next_id($paced), 'IDs go on when the keeper does');
 $paced->stop;

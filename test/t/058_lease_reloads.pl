@@ -104,7 +104,7 @@ standby_issues_nothing('a standby, restarted');
 
 # From the restart on the primary needs the lease.
 $node->restart;
-call_fails($node, 'held by another', 'SELECT snowflake_next()', '55000', qr/no lease of a worker ID for snowflake IDs/, qr/worker ID 5 is held by "another"/);
+call_fails($node, 'held by another', 'SELECT snowflake_next()', '55000', qr/this server holds no lease of a worker ID/, qr/worker ID 5 is held by "another"/);
 $registry->safe_psql('postgres', "SELECT snowflake_registry.release('$lease->{token}', clock_timestamp())");
 push @incarnations, [ goes_on($node, 'released') ];
 is(worker_of($node), 5, 'released: as the configured worker');
@@ -120,12 +120,12 @@ state_becomes($node, 'no lease', 'emptied');
 ok($node->poll_query_until('postgres', "SELECT NOT EXISTS (SELECT FROM pg_stat_activity WHERE application_name = '$taker->{name}')"),
 	'emptied: a session that takes IDs ends');
 stop_taker($taker);
-like($taker->{errors}, qr/no lease of a worker ID for snowflake IDs/, 'emptied: it says why');
+like($taker->{errors}, qr/this server holds no lease of a worker ID/, 'emptied: it says why');
 push @incarnations, [ $taker->{file} ];
 cmp_ok((last_line($taker->{file}) >> 22) + 1_672_531_200_000, '<',
 	$registry->safe_psql('postgres', 'SELECT ' . ms('valid_until') . ' FROM snowflake_registry.worker WHERE worker_id = 5'),
 	'emptied: no ID at the end of the lease or after it');
-call_fails($node, 'emptied', 'SELECT snowflake_next()', '55000', qr/no lease of a worker ID for snowflake IDs/, qr/"snowflake.registry" is empty/);
+call_fails($node, 'emptied', 'SELECT snowflake_next()', '55000', qr/this server holds no lease of a worker ID/, qr/"snowflake.registry" is empty/);
 lease_from_now($node);
 push @incarnations, [ goes_on($node, 'set again') ];
 is(worker_of($node), 5, 'set again: as the configured worker');

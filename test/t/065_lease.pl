@@ -58,13 +58,13 @@ $registry->stop('immediate');
 my $until = $node->safe_psql('postgres', 'SELECT snowflake_min_id(lease_valid_until) FROM snowflake_status');
 $taker = start_slow_taker($node);
 wait_for_end($taker);
-like($taker->{errors}, qr/ERROR:  no lease of a worker ID for snowflake IDs/, 'without a registry IDs end');
+like($taker->{errors}, qr/ERROR:  this server holds no lease of a worker ID/, 'without a registry IDs end');
 push @incarnations, [ $taker->{file} ];
 $until = $node->safe_psql('postgres', "SELECT greatest($until, snowflake_min_id(lease_valid_until)) FROM snowflake_status");
 cmp_ok(last_line($taker->{file}), '<', $until, 'before the end of the lease');
 call_fails($node, 'no registry', 'SELECT snowflake_next()', '55000',
-	qr/no lease of a worker ID for snowflake IDs/, qr/DETAIL:  The lease of worker ID 0 ended at .* The registry, at .*: connection to server/,
-	qr/HINT:  IDs go on as soon as the registry grants a lease/);
+	qr/this server holds no lease of a worker ID/, qr/DETAIL:  The lease of worker ID 0 ended at .* The registry, at .*: connection to server/,
+	qr/HINT:  IDs are issued again as soon as the registry grants a lease/);
 {
 	my ($status, $out, $err) = $node->psql('postgres', 'SET ROLE nobody; SELECT snowflake_next()');
 

@@ -99,7 +99,7 @@ is(worker_of($alike[0]), 3, 'the configured worker ID is leased');
 is($alike[0]->safe_psql('postgres', 'SELECT worker_id, worker_source, lease_holder FROM snowflake_status'),
 	'3|configuration file|alike1', 'as the status says');
 call_fails($alike[1], 'configured alike', 'SELECT snowflake_next()', '55000',
-	qr/no lease of a worker ID for snowflake IDs/, qr/None has been granted yet.*alike1/);
+	qr/this server holds no lease of a worker ID/, qr/None has been granted yet.*alike1/);
 $alike[0]->stop('fast');
 goes_on_by_itself($alike[1], 'when one is stopped, the other goes on');
 is(worker_of($alike[1]), 3, 'as that worker');

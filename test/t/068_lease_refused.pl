@@ -235,7 +235,7 @@ $fixed->append_conf('postgresql.conf', "snowflake.registry = '" . $registry->con
 $fixed->start;
 $fixed->safe_psql('postgres', 'CREATE EXTENSION snowflake');
 call_fails($fixed, 'another worker ID than the configured one', 'SELECT snowflake_next()', '55000',
-	qr/no lease of a worker ID for snowflake IDs/,
+	qr/this server holds no lease of a worker ID/,
 	qr/DETAIL:  None has been granted yet\. The registry, at .*: it leases another worker ID than the one that is configured\./);
 answer({ worker_id => 5 });
 goes_on_by_itself($fixed, 'with the configured one IDs go on');
@@ -249,7 +249,7 @@ ok(mkdir($temporary), 'a directory is in the way');
 $blocked->start;
 logs($blocked, 0, 'the file cannot be written', qr/ERROR:  could not write file "snowflake_registry.tmp": Is a directory/);
 $blocked->safe_psql('postgres', 'CREATE EXTENSION snowflake');
-call_fails($blocked, 'the file cannot be written', 'SELECT snowflake_next()', '55000', qr/no lease of a worker ID for snowflake IDs/);
+call_fails($blocked, 'the file cannot be written', 'SELECT snowflake_next()', '55000', qr/this server holds no lease of a worker ID/);
 ok(rmdir($temporary), 'it is not in the way any more');
 goes_on_by_itself($blocked, 'IDs go on when the file can be written');
 is(slurp_file($blocked->data_dir . '/snowflake_registry'), $uuid, 'and it is there');

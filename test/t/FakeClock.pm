@@ -150,7 +150,7 @@ sub clock_refuses
 	my ($clock, $next, $ahead, $allowed) = $err =~
 	  /DETAIL:  The clock shows (.+), the next ID would have the time (.+): ([\d.]+) s ahead, where "snowflake.max_ahead" allows ([\d.]+) s\./;
 	my ($until) = $err =~
-	  /HINT:  IDs go on when the clock shows (.+?)\. If .*worker ID that nobody has used, restart it, and call snowflake_forget_mark\(\)/;
+	  /HINT:  IDs are issued again when the clock shows (.+?)\. If .*worker ID that nobody has used, restart it, and call snowflake_forget_mark\(\)/;
 
 	ok(defined $ahead, "$name: says how far");
 	ok(defined $until, "$name: says until when, and the way out");
