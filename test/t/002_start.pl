@@ -307,11 +307,11 @@ is(setting('setting', 'registry'), 'host=/nonexistent', 'a registry that comes b
 is($node->safe_psql('postgres', 'SELECT state FROM snowflake_status'), 'issuing', 'a registry that comes by a reload: not asked yet');
 cmp_ok(next_id($node), '>', $id, 'a registry that comes by a reload: IDs are issued');
 $node->restart;
-ok($node->poll_query_until('postgres', q{SELECT state = 'no lease' AND keeper_error ~ 'connection to server' FROM snowflake_status}),
+ok($node->poll_query_until('postgres', q{SELECT state = 'no lease' AND lease_error ~ 'connection to server' FROM snowflake_status}),
 	'a registry, restarted: no lease');
 configure('snowflake.worker_id = 4');
 $node->reload;
-ok($node->poll_query_until('postgres', q{SELECT state = 'no lease' AND keeper_error ~ '"snowflake.registry" is empty' FROM snowflake_status}),
+ok($node->poll_query_until('postgres', q{SELECT state = 'no lease' AND lease_error ~ '"snowflake.registry" is empty' FROM snowflake_status}),
 	'a registry that goes by a reload: still no lease');
 call_fails($node, 'a registry that goes by a reload', 'SELECT snowflake_next()', '55000', qr/this server holds no lease of a worker ID/);
 $node->restart;
