@@ -6,7 +6,7 @@
 
 #include <string_view>
 
-#include "compat.h"
+#include "prelude.h"
 
 extern "C"
 {

@@ -5,7 +5,7 @@
 #include <algorithm>
 #include <cstdint>
 
-#include "compat.h"
+#include "prelude.h"
 
 extern "C"
 {
@@ -82,7 +82,7 @@ private:
 
 	Stopwatch	since_progress_;
 	int64_t		last_seen_ = -1;
-	Stop		last_stop_ = Stop::kNone;
+	Shortfall		last_shortfall_ = Shortfall::kNone;
 	bool		waited_for_clock_ = false;
 	bool		waited_for_window_ = false;
 };
@@ -93,10 +93,10 @@ ClaimWait::note_progress(const Claim &claim)
 {
 	const int64_t last = shared->generator.last();
 
-	if (last != last_seen_ || claim.stop != last_stop_)
+	if (last != last_seen_ || claim.shortfall != last_shortfall_)
 		since_progress_ = Stopwatch();
 	last_seen_ = last;
-	last_stop_ = claim.stop;
+	last_shortfall_ = claim.shortfall;
 }
 
 void
@@ -145,7 +145,7 @@ ClaimWait::wait_for_window(int64_t blocked_ms)
 
 	shared->window_wanted.store(true);
 	wake_keeper();
-	ConditionVariableTimedSleep(&shared->keeper_did, std::min(left, kLookInterval), window_event());
+	ConditionVariableTimedSleep(&shared->keeper_progress, std::min(left, kLookInterval), window_event());
 	my_counters->window_wait_us.add(static_cast<uint64_t>(wait.elapsed_us()));
 }
 
@@ -166,9 +166,9 @@ ClaimWait::run(int32_t wanted)
 		const int64_t blocked_ms = layout.ms_of(claim.first);
 
 		note_progress(claim);
-		if (claim.stop == Stop::kExhausted)
+		if (claim.shortfall == Shortfall::kExhausted)
 			raise_exhausted();
-		if (claim.stop == Stop::kLead)
+		if (claim.shortfall == Shortfall::kLead)
 			wait_for_clock(blocked_ms, now);
 		else
 			wait_for_window(std::max(now, blocked_ms));

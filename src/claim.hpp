@@ -7,7 +7,7 @@
 
 #include <cstdint>
 
-#include "compat.h"
+#include "prelude.h"
 #include "core/clock.hpp"
 #include "core/generator.hpp"
 #include "settings.hpp"

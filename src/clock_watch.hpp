@@ -9,7 +9,7 @@
 
 #include <cstdint>
 
-#include "compat.h"
+#include "prelude.h"
 
 namespace snowflake
 {

@@ -9,7 +9,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include "compat.h"
+#include "prelude.h"
 
 extern "C"
 {

@@ -5,7 +5,7 @@
  * Immutable although they depend on settings: the layout is pinned, so that
  * these functions can stand in indexes and partition bounds.
  */
-#include "compat.h"
+#include "prelude.h"
 
 extern "C"
 {

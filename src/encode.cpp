@@ -6,7 +6,7 @@
  */
 #include "core/bounds.hpp"
 
-#include "compat.h"
+#include "prelude.h"
 
 #include "pin.hpp"
 #include "settings.hpp"

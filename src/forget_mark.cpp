@@ -5,7 +5,7 @@
  */
 #include <cstdint>
 
-#include "compat.h"
+#include "prelude.h"
 
 extern "C"
 {

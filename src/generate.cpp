@@ -5,7 +5,7 @@
 #include <algorithm>
 #include <cstdint>
 
-#include "compat.h"
+#include "prelude.h"
 
 extern "C"
 {

@@ -6,7 +6,7 @@
 #include <cstdint>
 #include <optional>
 
-#include "compat.h"
+#include "prelude.h"
 
 extern "C"
 {
@@ -100,7 +100,7 @@ Keeper::forget_mark()
 	if (!leasing() && shared->issued_until.load() > now)
 	{
 		shared->forget_request.finish(ForgetRequest::Phase::kRefused);
-		ConditionVariableBroadcast(&shared->keeper_did);
+		ConditionVariableBroadcast(&shared->keeper_progress);
 		return;
 	}
 	set_attempt("forgetting the mark");
@@ -118,7 +118,7 @@ Keeper::forget_mark()
 				  leasing() ? errdetail("%s; another lease is taken.", detail)
 							: errdetail("%s; IDs are issued as worker %d.", detail, worker_id)));
 	shared->forget_request.finish(ForgetRequest::Phase::kDone);
-	ConditionVariableBroadcast(&shared->keeper_did);
+	ConditionVariableBroadcast(&shared->keeper_progress);
 }
 
 void

@@ -18,7 +18,7 @@
 #include <optional>
 
 #include "clock_watch.hpp"
-#include "compat.h"
+#include "prelude.h"
 #include "core/keeper_state.hpp"
 #include "core/lease.hpp"
 #include "lease_holder.hpp"

@@ -9,7 +9,7 @@
  * the postmaster starts it again after kKeeperRestartSeconds.  Its exit status
  * is always 1, since a worker that exits with 0 is not started again.
  */
-#include "compat.h"
+#include "prelude.h"
 
 extern "C"
 {

@@ -4,7 +4,7 @@
  */
 #include <cstring>
 
-#include "compat.h"
+#include "prelude.h"
 
 #include "keeper_report.hpp"
 #include "shared.hpp"

@@ -7,7 +7,7 @@
 #include <algorithm>
 #include <cstdint>
 
-#include "compat.h"
+#include "prelude.h"
 #include "core/stopwatch.hpp"
 #include "shared.hpp"
 
@@ -42,7 +42,7 @@ wait_for_keeper(Predicate is_done, int64_t patience, uint32 event)
 		if (done || left <= 0)
 			break;
 		wake_keeper();
-		ConditionVariableTimedSleep(&shared->keeper_did, std::min(left, kLookInterval), event);
+		ConditionVariableTimedSleep(&shared->keeper_progress, std::min(left, kLookInterval), event);
 	}
 	ConditionVariableCancelSleep();
 	return done;

@@ -15,7 +15,7 @@
 #include <cstring>
 #include <optional>
 
-#include "compat.h"
+#include "prelude.h"
 
 extern "C"
 {
@@ -95,7 +95,7 @@ LeaseHolder::note_failure(const char *why)
 		ereport(WARNING, (errmsg("could not lease a snowflake worker ID: %s", why),
 						  shared->lease.until > 0 ? errdetail("The lease of worker ID %d ends at %s.",
 															  shared->lease.worker, to_text(layout.unix_ms(shared->lease.until))) : 0));
-	ConditionVariableBroadcast(&shared->keeper_did);
+	ConditionVariableBroadcast(&shared->keeper_progress);
 }
 
 /* A burst may come to the end of the lease before the clock does. */
@@ -144,7 +144,7 @@ LeaseHolder::accept_renewal(const Lease &granted)
 	note_success();
 
 	/* Callers that wait at the end of the lease try again at once. */
-	ConditionVariableBroadcast(&shared->keeper_did);
+	ConditionVariableBroadcast(&shared->keeper_progress);
 }
 
 /* A new lease, if that is what the registry has granted. */

@@ -10,7 +10,7 @@
 #include <cstdint>
 #include <optional>
 
-#include "compat.h"
+#include "prelude.h"
 #include "core/lease.hpp"
 #include "core/stopwatch.hpp"
 #include "registry.hpp"

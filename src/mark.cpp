@@ -6,7 +6,7 @@
 #include <cstdint>
 #include <optional>
 
-#include "compat.h"
+#include "prelude.h"
 
 extern "C"
 {

@@ -21,7 +21,7 @@
 #include <cstdint>
 #include <optional>
 
-#include "compat.h"
+#include "prelude.h"
 #include "core/layout.hpp"
 
 namespace snowflake

@@ -7,7 +7,7 @@
  * a restart, so one look is enough.  Before there is a pin no ID was issued
  * either; then the configuration is taken, and looked up again next time.
  */
-#include "compat.h"
+#include "prelude.h"
 
 #include "mark.hpp"
 #include "pin.hpp"

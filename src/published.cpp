@@ -5,7 +5,7 @@
  */
 #include "core/published.hpp"
 
-#include "compat.h"
+#include "prelude.h"
 
 extern "C"
 {

@@ -12,7 +12,7 @@
 
 #include <unistd.h>
 
-#include "compat.h"
+#include "prelude.h"
 
 extern "C"
 {

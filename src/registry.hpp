@@ -11,7 +11,7 @@
 #include <cstdint>
 #include <optional>
 
-#include "compat.h"
+#include "prelude.h"
 #include "core/lease.hpp"
 #include "core/stopwatch.hpp"
 

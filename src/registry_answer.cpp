@@ -7,7 +7,7 @@
 #include <cstdint>
 #include <cstring>
 
-#include "compat.h"
+#include "prelude.h"
 
 extern "C"
 {

@@ -5,7 +5,7 @@
  */
 #pragma once
 
-#include "compat.h"
+#include "prelude.h"
 #include "core/lease.hpp"
 
 extern "C"

@@ -4,7 +4,7 @@
  */
 #pragma once
 
-#include "compat.h"
+#include "prelude.h"
 
 extern "C"
 {

@@ -5,7 +5,7 @@
  */
 #include <cstring>
 
-#include "compat.h"
+#include "prelude.h"
 
 extern "C"
 {

@@ -4,7 +4,7 @@
  */
 #include <new>
 
-#include "compat.h"
+#include "prelude.h"
 
 extern "C"
 {
@@ -93,7 +93,7 @@ snowflake_shmem_startup()
 		for (int i = 0; i < MaxBackends; i++)
 			new (&shared->counters[i]) Counters{};
 		shared->reset_at = GetCurrentTimestamp();
-		ConditionVariableInit(&shared->keeper_did);
+		ConditionVariableInit(&shared->keeper_progress);
 		shared->lock = &GetNamedLWLockTranche(kName)->lock;
 	}
 	LWLockRelease(AddinShmemInitLock);

@@ -11,7 +11,7 @@
 #include <atomic>
 #include <cstdint>
 
-#include "compat.h"
+#include "prelude.h"
 
 extern "C"
 {
@@ -79,7 +79,7 @@ struct Shared
 	std::atomic<bool> window_wanted;
 
 	/* Broadcast when the window has moved or a request is done. */
-	ConditionVariable keeper_did;
+	ConditionVariable keeper_progress;
 
 	ForgetRequest forget_request;
 

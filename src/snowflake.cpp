@@ -6,7 +6,7 @@
  * that makes sure that no ID is issued twice; see core/generator.hpp,
  * mark.hpp and keeper.hpp for the parts.
  */
-#include "compat.h"
+#include "prelude.h"
 
 extern "C"
 {

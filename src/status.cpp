@@ -9,7 +9,7 @@
 #include <algorithm>
 #include <cstdint>
 
-#include "compat.h"
+#include "prelude.h"
 
 extern "C"
 {
@@ -110,12 +110,12 @@ sum_counters(Counters *sums)
 
 struct Observation
 {
-	int64_t		last;			/* tick */
-	Window		window;
-	int64_t		now;
 	Counters	sums;			/* since the server started; */
 	Counters	reset_sums;		/* those at the last reset */
+	int64_t		last;			/* tick */
+	int64_t		now;
 	TimestampTz reset_at;
+	Window		window;
 	ClockSteps	steps;
 	Lease		lease;
 	Failure		lease_failure;
@@ -170,13 +170,13 @@ state(const Observation &seen)
 	if (seen.last == Generator::kClosed)
 		return "waiting for the keeper";
 
-	switch (next_claim(layout, seen.last, seen.window, 1, seen.now, max_ahead).stop)
+	switch (next_claim(layout, seen.last, seen.window, 1, seen.now, max_ahead).shortfall)
 	{
-		case Stop::kLead:
+		case Shortfall::kLead:
 			return "waiting for the clock";
-		case Stop::kExhausted:
+		case Shortfall::kExhausted:
 			return "time bits used up";
-		case Stop::kWindow:
+		case Shortfall::kWindow:
 			/* After idle time the first caller has it extended at once. */
 			if (shared->window_wanted.load() || shared->keeper_pid.load() == 0)
 				return "waiting for the keeper";
@@ -261,7 +261,7 @@ Datum
 snowflake_status(PG_FUNCTION_ARGS)
 {
 	Observation seen = {};
-	Row			row;
+	Row			row = {};
 
 	require_preload();
 

@@ -6,7 +6,7 @@
 
 #include "core/text.hpp"
 
-#include "compat.h"
+#include "prelude.h"
 
 extern "C"
 {

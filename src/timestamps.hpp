@@ -7,7 +7,7 @@
 #include <cstdint>
 
 #include "core/bounds.hpp"
-#include "compat.h"
+#include "prelude.h"
 
 extern "C"
 {

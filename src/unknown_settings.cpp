@@ -8,7 +8,7 @@
  */
 #include <cstring>
 
-#include "compat.h"
+#include "prelude.h"
 
 extern "C"
 {

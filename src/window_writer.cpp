@@ -6,7 +6,7 @@
 #include <cstdint>
 #include <cstring>
 
-#include "compat.h"
+#include "prelude.h"
 
 extern "C"
 {
@@ -169,7 +169,7 @@ WindowWriter::open(bool in_recovery)
 	shared->generator.open(last);
 	acknowledged_by(synchronous_standbys());
 	last_seen_ = last;
-	ConditionVariableBroadcast(&shared->keeper_did);
+	ConditionVariableBroadcast(&shared->keeper_progress);
 }
 
 void
@@ -218,7 +218,7 @@ WindowWriter::publish(int64_t target, int64_t base)
 	shared->window_wanted.store(false);
 	shared->generator.publish({current_worker(), target}, layout.tick_of(base + (target - base) / 2));
 	record_success();
-	ConditionVariableBroadcast(&shared->keeper_did);
+	ConditionVariableBroadcast(&shared->keeper_progress);
 }
 
 /*

@@ -16,7 +16,7 @@
 #include <cstdint>
 #include <optional>
 
-#include "compat.h"
+#include "prelude.h"
 #include "core/stopwatch.hpp"
 
 namespace snowflake

@@ -9,7 +9,7 @@
 #include <cstdint>
 #include <cstdlib>
 
-#include "compat.h"
+#include "prelude.h"
 
 extern "C"
 {

@@ -37,7 +37,7 @@ min_id(const Layout &layout, UnixTime time) noexcept
 
 	if (ms >= kEndOfTime)
 		return {};
-	return std::max<int64_t>(ms, 0) << kLowBits;
+	return std::max<int64_t>(ms, 0) << kWorkerAndSequenceBits;
 }
 
 /* The greatest ID there is from the last millisecond up; nothing before the epoch. */
@@ -50,7 +50,7 @@ max_id(const Layout &layout, UnixTime time) noexcept
 		return {};
 	if (ms >= kEndOfTime - 1)
 		return std::numeric_limits<int64_t>::max();
-	return ((ms + 1) << kLowBits) - 1;
+	return ((ms + 1) << kWorkerAndSequenceBits) - 1;
 }
 
 /* -1, which is none, from the epoch down; the greatest ID there is after the end. */

@@ -65,7 +65,7 @@ struct Window
 };
 
 /* Why a claim got fewer ticks than it asked for. */
-enum class Stop : uint8_t
+enum class Shortfall : uint8_t
 {
 	kNone,
 	kClosed,					/* the keeper has not opened the generator */
@@ -80,7 +80,7 @@ struct Claim
 	int64_t		first;
 	int32_t		count;
 	int32_t		worker;
-	Stop		stop;			/* kNone exactly if all that was wanted was got */
+	Shortfall		shortfall;			/* kNone exactly if all that was wanted was got */
 	bool		renew;			/* the window is half used: see take_renewal() */
 };
 
@@ -90,7 +90,7 @@ struct Claim
  * section 6.4), twice, since once does follow such a pattern.
  */
 constexpr bool
-is_odd_one(int64_t ms) noexcept
+starts_one_further(int64_t ms) noexcept
 {
 	constexpr uint64_t kGoldenRatio = 0x9e3779b97f4a7c15;	/* of 2^64 */
 	uint64_t	hash = static_cast<uint64_t>(ms) * kGoldenRatio;
@@ -111,9 +111,9 @@ is_odd_one(int64_t ms) noexcept
 constexpr int64_t
 fresh_tick(const Layout &layout, int64_t last, int64_t ms) noexcept
 {
-	constexpr int64_t kRoundMask = (int64_t{1} << (kLowBits - kMaxWorkerBits)) - 1;
+	constexpr int64_t kRoundMask = (int64_t{1} << (kWorkerAndSequenceBits - kMaxWorkerBits)) - 1;
 
-	return layout.tick_of(ms) | ((last + 1 + is_odd_one(ms)) & kRoundMask);
+	return layout.tick_of(ms) | ((last + 1 + starts_one_further(ms)) & kRoundMask);
 }
 
 /*
@@ -131,15 +131,15 @@ next_claim(const Layout &layout, int64_t last, const Window &window,
 	const int64_t room = layout.tick_of(std::min(window.until, lead_end)) - first;
 
 	if (room >= wanted) [[likely]]
-		return {first, wanted, window.worker, Stop::kNone, false};
+		return {first, wanted, window.worker, Shortfall::kNone, false};
 
 	const int64_t count = std::max<int64_t>(room, 0);
 	const int64_t blocked_ms = layout.ms_of(first + count);
 
 	return {first, static_cast<int32_t>(count), window.worker,
-			blocked_ms >= kEndOfTime ? Stop::kExhausted :
-			blocked_ms >= lead_end	 ? Stop::kLead :
-									   Stop::kWindow,
+			blocked_ms >= kEndOfTime ? Shortfall::kExhausted :
+			blocked_ms >= lead_end	 ? Shortfall::kLead :
+									   Shortfall::kWindow,
 			false};
 }
 
@@ -166,7 +166,7 @@ public:
 		for (;;)
 		{
 			if (last == kClosed) [[unlikely]]
-				return {0, 0, 0, Stop::kClosed, false};
+				return {0, 0, 0, Shortfall::kClosed, false};
 
 			/*
 			 * Acquire pairs with the release in publish(): whoever sees a

@@ -25,7 +25,7 @@ namespace snowflake
 {
 
 inline constexpr int kTimestampBits = 41;
-inline constexpr int kLowBits = 22; /* worker and sequence together */
+inline constexpr int kWorkerAndSequenceBits = 22; /* worker and sequence together */
 inline constexpr int kMinWorkerBits = 1;
 inline constexpr int kMaxWorkerBits = 16;
 
@@ -52,7 +52,7 @@ struct Layout
 	constexpr int
 	sequence_bits() const noexcept
 	{
-		return kLowBits - worker_bits;
+		return kWorkerAndSequenceBits - worker_bits;
 	}
 
 	constexpr int32_t
@@ -71,7 +71,7 @@ struct Layout
 	constexpr int64_t
 	compose(const Fields &fields) const noexcept
 	{
-		return fields.ms << kLowBits |
+		return fields.ms << kWorkerAndSequenceBits |
 			   int64_t{fields.worker} << sequence_bits() | fields.sequence;
 	}
 
@@ -79,7 +79,7 @@ struct Layout
 	constexpr Fields
 	decompose(int64_t id) const noexcept
 	{
-		return {id >> kLowBits,
+		return {id >> kWorkerAndSequenceBits,
 				static_cast<int32_t>(id >> sequence_bits()) & max_worker(),
 				static_cast<int32_t>(id) & max_sequence()};
 	}

@@ -51,7 +51,7 @@ TEST(Generator, IsClosedAtFirst)
 {
 	Generator	generator;
 
-	EXPECT_EQ(generator.claim(kLayout, 1, 1000, 0).stop, Stop::kClosed);
+	EXPECT_EQ(generator.claim(kLayout, 1, 1000, 0).shortfall, Shortfall::kClosed);
 	EXPECT_EQ(generator.claim(kLayout, 1, 1000, 0).count, 0);
 	EXPECT_EQ(generator.close(), Generator::kClosed);
 }
@@ -69,7 +69,7 @@ TEST(Generator, GivesTheClocksMillisecond)
 			const Claim claim = generator.claim(layout, 1, now, 0);
 
 			ASSERT_EQ(claim.count, 1);
-			ASSERT_EQ(claim.stop, Stop::kNone);
+			ASSERT_EQ(claim.shortfall, Shortfall::kNone);
 			ASSERT_EQ(claim.worker, 1);
 			ASSERT_EQ(layout.ms_of(claim.first), now);
 		}
@@ -130,14 +130,14 @@ TEST(Generator, OverflowsIntoTheNextMillisecondUpToTheLead)
 
 		if (claim.count == 0)
 		{
-			EXPECT_EQ(claim.stop, Stop::kLead);
+			EXPECT_EQ(claim.shortfall, Shortfall::kLead);
 			break;
 		}
 		ASSERT_GT(claim.first, last);
 		last = claim.first + claim.count - 1;
 		taken += claim.count;
 		ASSERT_LE(kLayout.ms_of(last), 105);
-		ASSERT_EQ(claim.stop, claim.count == 1000 ? Stop::kNone : Stop::kLead);
+		ASSERT_EQ(claim.shortfall, claim.count == 1000 ? Shortfall::kNone : Shortfall::kLead);
 	}
 	EXPECT_EQ(last, kLayout.tick_of(106) - 1) << "all that is allowed, to the last tick";
 	EXPECT_EQ(taken, 6 * 4096 - (fresh_tick(kLayout, -1, 100) & 63));
@@ -149,7 +149,7 @@ TEST(Generator, WithoutLeadWaitsForTheNextMillisecond)
 	Generator	generator;
 
 	open_at(generator, kLayout, 0, {3, kEndOfTime});
-	EXPECT_EQ(generator.claim(kLayout, 10000, 100, 0).stop, Stop::kLead);
+	EXPECT_EQ(generator.claim(kLayout, 10000, 100, 0).shortfall, Shortfall::kLead);
 	EXPECT_EQ(generator.claim(kLayout, 1, 100, 0).count, 0);
 	EXPECT_EQ(generator.claim(kLayout, 1, 101, 0).count, 1);
 }
@@ -163,13 +163,13 @@ TEST(Generator, StopsAtTheWindow)
 
 	const Claim claim = generator.claim(kLayout, 1000000, 59, 100);
 
-	EXPECT_EQ(claim.stop, Stop::kWindow);
+	EXPECT_EQ(claim.shortfall, Shortfall::kWindow);
 	EXPECT_EQ(claim.first + claim.count, kLayout.tick_of(60));
-	EXPECT_EQ(generator.claim(kLayout, 1, 59, 100).stop, Stop::kWindow);
-	EXPECT_EQ(generator.claim(kLayout, 1, 70, 100).stop, Stop::kWindow);
+	EXPECT_EQ(generator.claim(kLayout, 1, 59, 100).shortfall, Shortfall::kWindow);
+	EXPECT_EQ(generator.claim(kLayout, 1, 70, 100).shortfall, Shortfall::kWindow);
 
 	/* The keeper could not help here: only the clock can. */
-	EXPECT_EQ(generator.claim(kLayout, 1, 20, 5).stop, Stop::kLead);
+	EXPECT_EQ(generator.claim(kLayout, 1, 20, 5).shortfall, Shortfall::kLead);
 
 	generator.publish({3, 80}, kFar);
 	EXPECT_EQ(generator.claim(kLayout, 1, 59, 100).first, kLayout.tick_of(60));
@@ -188,10 +188,10 @@ TEST(Generator, TimeBitsAreUsedUp)
 		const Claim claim = generator.claim(layout, static_cast<int32_t>(left + 1), kEndOfTime - 1, 1000);
 
 		ASSERT_EQ(claim.count, left);
-		ASSERT_EQ(claim.stop, Stop::kExhausted);
+		ASSERT_EQ(claim.shortfall, Shortfall::kExhausted);
 		ASSERT_EQ(layout.id_of(claim.first + claim.count - 1, claim.worker), INT64_MAX);
-		ASSERT_EQ(generator.claim(layout, 1, kEndOfTime - 1, 1000).stop, Stop::kExhausted);
-		ASSERT_EQ(generator.claim(layout, 1, kEndOfTime, 1000).stop, Stop::kExhausted);
+		ASSERT_EQ(generator.claim(layout, 1, kEndOfTime - 1, 1000).shortfall, Shortfall::kExhausted);
+		ASSERT_EQ(generator.claim(layout, 1, kEndOfTime, 1000).shortfall, Shortfall::kExhausted);
 		ASSERT_EQ(generator.claim(layout, 1, kEndOfTime, 1000).count, 0);
 	}
 }
@@ -201,8 +201,8 @@ TEST(Generator, ClockBeforeTheEpoch)
 	Generator	generator;
 
 	open_at(generator, kLayout, 0, {3, kEndOfTime});
-	EXPECT_EQ(generator.claim(kLayout, 1, -kEndOfTime, 3600000).stop, Stop::kLead);
-	EXPECT_EQ(generator.claim(kLayout, 1, -1, 0).stop, Stop::kLead);
+	EXPECT_EQ(generator.claim(kLayout, 1, -kEndOfTime, 3600000).shortfall, Shortfall::kLead);
+	EXPECT_EQ(generator.claim(kLayout, 1, -1, 0).shortfall, Shortfall::kLead);
 
 	const Claim claim = generator.claim(kLayout, 1, -1, 1);
 
@@ -251,7 +251,7 @@ TEST(Generator, ClockThatJumpsAtRandom)
 
 			ASSERT_GE(claim.count, 0);
 			ASSERT_LE(claim.count, wanted);
-			ASSERT_EQ(claim.count == wanted, claim.stop == Stop::kNone);
+			ASSERT_EQ(claim.count == wanted, claim.shortfall == Shortfall::kNone);
 			if (claim.count == 0)
 				continue;
 			ASSERT_GT(claim.first, last);
@@ -499,14 +499,14 @@ claim_in_the_wrong_order(SteppedGenerator &generator)
 	const int64_t last = generator.last();
 
 	if (last == SteppedGenerator::kClosed)
-		return {0, 0, 0, Stop::kClosed, false};
+		return {0, 0, 0, Shortfall::kClosed, false};
 
 	/* The swap on the unchanged tick, by way of a claim that finds it so. */
 	Claim		claim = next_claim(kLayout, last, window, 1, 1000, 500);
 	const Claim swapped = generator.claim(kLayout, 1, 1000, 500);
 
 	if (swapped.count == 0 || swapped.first != claim.first)
-		return {0, 0, 0, Stop::kClosed, false};
+		return {0, 0, 0, Shortfall::kClosed, false};
 	return claim;
 }
 

@@ -1,7 +1,7 @@
 /*
- * compat.h
- *		What differs between PostgreSQL versions; PG_VERSION_NUM stands nowhere
- *		else.
+ * prelude.h
+ *		What each file of the server side includes first: postgres.h, and what
+ *		differs between PostgreSQL versions; PG_VERSION_NUM stands nowhere else.
  *
  * 15 is the oldest that is supported: shmem_request_hook and
  * MarkGUCPrefixReserved are new there.
