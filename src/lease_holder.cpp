@@ -261,25 +261,13 @@ LeaseHolder::forget()
 	since_failure_.reset();
 }
 
+/* Waits for the answer to the request under way, for as long as that may take at a shutdown. */
 void
-LeaseHolder::give_back(int64_t used_until)
+LeaseHolder::finish_request(const Stopwatch &since_start)
 {
 	static uint32 event = 0;
-	const Lease lease = shared->lease;
-	const Stopwatch stopwatch;
 
-	hold({});
-
-	/*
-	 * A renewal under way may have changed the token by now.  An empty connection
-	 * string is libpq's default server, which is no registry of ours.
-	 */
-	if (lease.token[0] == '\0' || request_.state() == RegistryState::kAsking || *registry_conninfo == '\0')
-		return;
-
-	request_.end();
-	request_.release(lease, std::clamp(used_until, lease.from, lease.until));
-	while (request_.advance() == RegistryState::kAsking && stopwatch.elapsed_ms() < kGiveBackPatience)
+	while (request_.advance() == RegistryState::kAsking && since_start.elapsed_ms() < kGiveBackPatience)
 	{
 		const RegistryWait wait = request_.wait();
 
@@ -287,6 +275,31 @@ LeaseHolder::give_back(int64_t used_until)
 							  EXTENSION_WAIT_EVENT(event, "SnowflakeLeaseGiveBack")) & wait.events)
 			request_.socket_is_ready();
 	}
+}
+
+/*
+ * A renewal under way changes the token, so its answer comes first.  An empty
+ * connection string is libpq's default server, which is no registry of ours.
+ */
+void
+LeaseHolder::give_back(int64_t used_until)
+{
+	const Stopwatch since_start;
+
+	finish_request(since_start);
+	if (request_.state() == RegistryState::kAnswered && renewing_)
+		accept_answer();
+
+	const bool	token_is_known = request_.state() != RegistryState::kAsking;
+	const Lease lease = shared->lease;
+
+	request_.end();
+	hold({});
+	if (lease.token[0] == '\0' || !token_is_known || *registry_conninfo == '\0')
+		return;
+
+	request_.release(lease, std::clamp(used_until, lease.from, lease.until));
+	finish_request(since_start);
 	if (request_.state() != RegistryState::kAnswered)
 		ereport(LOG, (errmsg("could not give back the lease of snowflake worker ID %d", lease.worker),
 					  errdetail("It ends by itself when the time is %s.", to_text(layout.unix_ms(lease.until)))));
