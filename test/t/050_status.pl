@@ -40,7 +40,8 @@ is(status($node, 'ids_issued'), '0', 'and has not issued anything');
 is(status($node, 'last_id IS NULL AND lead IS NULL'), 't', 'so there is no last ID');
 
 burst($node);
-is(status($node, 'ids_issued'), '4000000', 'a batch is counted');
+# A batch that falls behind the clock loses IDs, but not more than it gives out.
+is(status($node, 'ids_issued BETWEEN 4000000 AND 8000000'), 't', 'a batch is counted');
 is(status($node, q{lead > '10s' AND max_lead >= lead}), 't', 'the lead shows');
 is(status($node, 'window_until > last_id_at AND mark >= window_until'), 't', 'the window is ahead of the last ID, and the mark no less');
 
