@@ -40,7 +40,7 @@ my $renewals = $registry->safe_psql('postgres', 'SELECT changes FROM snowflake_r
 call_fails($node, 'the clock is behind', 'SELECT snowflake_next()', '58000',
 	qr/snowflake IDs are ahead of the clock as far as the lease of their worker ID reaches/,
 	qr/DETAIL:  The clock shows .*, and the lease of worker ID $worker ends at .*\./,
-	qr/HINT:  IDs go on when the clock has come nearer\. A longer "snowflake.lease_duration" lets them be further ahead\./);
+	qr/HINT:  IDs are issued again when the clock has caught up\. A longer "snowflake.lease_duration" lets them run further ahead\./);
 is($registry->safe_psql('postgres', 'SELECT changes FROM snowflake_registry.registry'), $renewals, 'meanwhile the lease is left as it is');
 
 # A longer lease lets them.
