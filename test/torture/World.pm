@@ -224,7 +224,7 @@ my $stuck = 0;
 sub ids_go_on
 {
 	my ($machine) = @_;
-	my $refusal = $world{leased} ? qr/ERROR:  (?:58000: |55000: no lease of a worker ID)/ : qr/ERROR:  58000: /;
+	my $refusal = $world{leased} ? qr/ERROR:  (?:58000: |55000: this server holds no lease of a worker ID)/ : qr/ERROR:  58000: /;
 	my $end     = clock_gettime(CLOCK_MONOTONIC) + $PostgreSQL::Test::Utils::timeout_default;
 	my $name    = "step $world{step}: IDs go on, on the " . role_of($machine);
 
