@@ -25,6 +25,7 @@ extern "C"
 }
 
 #include "lease_holder.hpp"
+#include "plain_text.hpp"
 #include "settings.hpp"
 #include "shared.hpp"
 #include "timestamps.hpp"
@@ -62,27 +63,10 @@ LeaseHolder::note_success()
 	LWLockRelease(shared->lock);
 }
 
-/* Are they alike but for times and other numbers? */
-static bool
-same_reason(const char *a, const char *b)
-{
-	constexpr char kNumbers[] = "0123456789.:+- ";
-
-	for (;;)
-	{
-		a += strspn(a, kNumbers);
-		b += strspn(b, kNumbers);
-		if (*a != *b || *a == '\0')
-			return *a == *b;
-		a++;
-		b++;
-	}
-}
-
 void
 LeaseHolder::note_failure(const char *why)
 {
-	const bool	is_news = failures_ == 0 || !same_reason(shared->lease_failure.message, why);
+	const bool	is_news = failures_ == 0 || !differ_in_numbers_only(shared->lease_failure.message, why);
 
 	failures_++;
 	since_failure_.emplace();

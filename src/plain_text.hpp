@@ -1,8 +1,10 @@
 /*
  * plain_text.hpp
- *		Messages of others, made fit to be shown in any database.
+ *		Messages of others: made fit to be shown in any database, and compared.
  */
 #pragma once
+
+#include <cstring>
 
 #include "prelude.h"
 
@@ -21,6 +23,23 @@ make_plain(char *message)
 			*c = ' ';
 		else if (IS_HIGHBIT_SET(*c))
 			*c = '?';
+}
+
+/* Two failures of one reason: only times, ports and other numbers differ. */
+inline bool
+differ_in_numbers_only(const char *a, const char *b)
+{
+	constexpr char kNumbers[] = "0123456789.:+- ";
+
+	for (;;)
+	{
+		a += strspn(a, kNumbers);
+		b += strspn(b, kNumbers);
+		if (*a != *b || *a == '\0')
+			return *a == *b;
+		a++;
+		b++;
+	}
 }
 
 } // namespace snowflake
