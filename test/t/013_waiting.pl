@@ -1,9 +1,9 @@
-# Calls that wait for the clock: what others see of them, what ends them, what
-# the error is when the clock does not come, and the way out when it never will.
+# Calls that wait for the clock: what others see of them, what ends them, and what
+# the error is when the clock does not come.  (028 has the way out then.)
 #
 # Ruled out: a call that waits without an end, because the clock that it waits
 # for stands still; that cannot be cancelled, or is not seen; that holds a lock
-# others need; IDs that come twice when the mark is forgotten as documented.
+# others need.
 use strict;
 use warnings;
 
@@ -96,32 +96,6 @@ is(call(), '58000', 'no ID before the time that the hint says');
 $node->freeze_clock($then);
 is(call(), '', 'an ID at the time that the hint says');
 check_ids('calls that wait', @incarnations);
-
-# The way out: a year in the future by mistake.
-$node->set_clock(31_536_000);
-take_ids($node, 1000);
-$node->set_clock(0);
-clock_refuses($node, 'a year back', 31_536_000);
-
-# 028 has who may call it, and what it says.
-$node->append_conf('postgresql.conf', 'snowflake.worker_id = 2');
-$node->restart;
-clock_refuses($node, 'as another worker', 31_536_000);
-$node->safe_psql('postgres', 'SELECT snowflake_forget_mark()');
-@incarnations = ([ take_ids($node, 1000) ]);
-is( $node->safe_psql('postgres', q{
-		SELECT snowflake_worker_id(id), snowflake_timestamp(id) <= clock_timestamp()
-		  FROM (SELECT snowflake_next() AS id) AS s}),
-	'2|t', 'IDs have the time of the clock, and the new worker');
-
-# The mark that was lowered guards as the one before did.
-$node->kill9;
-start_again($node);
-ok($node->poll_query_until('postgres', 'SELECT snowflake_next() IS NOT NULL'), 'IDs go on after a crash');
-push @incarnations, [ take_ids($node, 1000) ];
-$node->set_clock(-3600);
-clock_refuses($node, 'an hour back, later', 3600);
-check_ids('after the mark was forgotten', @incarnations);
 
 $node->stop;
 done_testing();

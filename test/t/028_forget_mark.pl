@@ -55,12 +55,12 @@ cmp_ok(last_line($issued[-1][0]), '<', last_line($future), 'the old mark does no
 check_ids('after the mark was forgotten', @issued);
 is(`cat $future $issued[0][0] $issued[1][0] $issued[2][0] | sort | uniq -d`, '', 'nor do IDs of the worker before');
 
-# A call that is given up is withdrawn: what is issued after it is not forgotten.
-sub keeper_pid
-{
-	return $node->safe_psql('postgres', 'SELECT keeper_pid FROM snowflake_status');
-}
+# It guards as the one before did.
+$node->set_clock(-3600);
+clock_refuses($node, 'an hour back, later', 3600);
+$node->set_clock(0);
 
+# A call that is given up is withdrawn: what is issued after it is not forgotten.
 sub forgotten
 {
 	return scalar(() = slurp_file($node->logfile) =~ /LOG:  snowflake mark was forgotten/g);
@@ -75,7 +75,7 @@ foreach my $way (@ways)
 {
 	my ($name, $function, $error) = @$way;
 	my $taker  = start_slow_taker($node);
-	my $keeper = keeper_pid();
+	my $keeper = keeper_pid($node);
 
 	wait_for_ids($taker, 10_000);
 	ok(kill('STOP', $keeper), "$name: the keeper is stopped");
@@ -96,7 +96,7 @@ check_ids('calls that failed', @issued);
 
 # Two at once: the second one is told.
 {
-	my $keeper = keeper_pid();
+	my $keeper = keeper_pid($node);
 
 	ok(kill('STOP', $keeper), 'the keeper is stopped');
 	my $caller = start_taker($node, sql => 'SELECT snowflake_forget_mark()');

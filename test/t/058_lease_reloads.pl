@@ -192,7 +192,7 @@ check_ids('more lead than lease', @incarnations);
 $_->stop foreach $standby, $node;
 
 # The mark finds no place when the lease is there already.
-my $states = $node->pg_version >= 18 ? 'max_active_replication_origins' : 'max_replication_slots';
+my $states = origin_states($node);
 my $full = new_node('full', start => 0, registry => $registry, conf => "$states = 2");
 $full->append_conf('postgresql.conf', "shared_preload_libraries = ''");
 $full->start;

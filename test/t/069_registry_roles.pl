@@ -17,7 +17,8 @@ use Snowflake;
 use Test::More;
 
 my $node   = new_registry('registry', conf => 'fsync = off');
-my $script = $node->config_data('--sharedir') . '/extension/snowflake_registry--1.0.sql';
+my $scripts = $node->config_data('--sharedir') . '/extension';
+my $script = install_script('snowflake_registry', $scripts, $scripts);
 
 $node->safe_psql('postgres', q{
 	CREATE ROLE owner LOGIN CREATEROLE;

@@ -15,7 +15,7 @@ use Test::More;
 
 our @EXPORT = qw(new_node next_id start_taker start_slow_taker taker_pid stop_taker wait_for_ids
   wait_for_end take_ids burst check_ids last_line log_since start_again start_fails poll_until
-  new_standby mark_ms call_fails wait_until_held lease_from worker_of origin_states goes_on_by_itself
+  new_standby mark_ms call_fails wait_until_held lease_from worker_of origin_states install_script goes_on_by_itself
   keeper_pid kill_process pause_process resume_process pause_keeper);
 
 # A server that has the extension in the database postgres.
@@ -321,6 +321,17 @@ sub origin_states
 {
 	my ($node) = @_;
 	return $node->pg_version >= 18 ? 'max_active_replication_origins' : 'max_replication_slots';
+}
+
+# The script that installs the default version of an extension, by the directories
+# that have its control file and its scripts.
+sub install_script
+{
+	my ($extension, $control, $scripts) = @_;
+	my ($version) = slurp_file("$control/$extension.control") =~ /^default_version = '(.*)'/m
+	  or die "$extension has no default version";
+
+	return "$scripts/$extension--$version.sql";
 }
 
 # The keeper's process, once there is one.

@@ -11,7 +11,7 @@ use List::Util qw(max);
 use Load;
 use PostgreSQL::Test::Cluster;
 use PostgreSQL::Test::Utils;
-use Snowflake qw(start_again);
+use Snowflake qw(install_script start_again);
 use Test::More;
 use Time::HiRes ();
 use World;
@@ -57,7 +57,7 @@ sub start_registry
 	$node->append_conf('postgresql.conf', "autovacuum = off\nlog_statement = none\nrestart_after_crash = on\n");
 	$world{registry}{node} = with_clock($node);
 	$node->start;
-	$node->safe_psql('postgres', 'BEGIN; ' . slurp_file('sql/snowflake_registry--1.0.sql') . 'COMMIT');
+	$node->safe_psql('postgres', 'BEGIN; ' . slurp_file(install_script('snowflake_registry', '.', 'sql')) . 'COMMIT');
 	$node->safe_psql('postgres', $more_sql . $log);
 	$node->safe_psql('postgres', "SELECT snowflake_registry.setup(worker_bits => 16, longest_lease => '1 s'::interval * "
 		  . LONGEST * $seconds . ')');

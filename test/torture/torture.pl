@@ -130,7 +130,7 @@ sub clock_function
 sub start_servers
 {
 	my ($kind) = @_;
-	my $sql  = slurp_file('sql/snowflake--1.0.sql');
+	my $sql  = slurp_file(install_script('snowflake', '.', 'sql'));
 	my $node = PostgreSQL::Test::Cluster->new('any');
 	my $clock = clock_function($node);
 
