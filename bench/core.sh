@@ -34,23 +34,24 @@ swap_ratio() {
 }
 
 report_core() {
-	goal "the core's claim / a counter read and a compare-and-swap" 1.3 "$(
+	compared "the core's claim / a counter read and a compare-and-swap" "$(
 		sql -c "SELECT round((min(value) FILTER (WHERE series = 'claim') / min(value) FILTER (WHERE series = 'counter_and_swap'))::numeric, 2)
 		          FROM sample WHERE part = 'core' AND x = 1"
 	)"
 	if [[ " ${parts[*]} " == *' one_call '* ]]; then
-		limit 'a counter read and a compare-and-swap / clock_timestamp(): no generator can be faster' "$(swap_ratio 'clock_timestamp()')"
-		limit 'the same / nextval' "$(swap_ratio 'nextval, cache 1')"
+		compared 'a counter read and a compare-and-swap, which is the least a generator can cost / clock_timestamp()' "$(swap_ratio 'clock_timestamp()')"
+		compared 'the same / nextval' "$(swap_ratio 'nextval, cache 1')"
 	fi
 	cat <<-'TEXT'
 		## The limit
 
-		The core in a loop, without a server. `counter_and_swap` is the least that an ID can cost: a read of the time-stamp counter, and a
-		compare-and-swap on a cache line that the processor owns. `claim` is an ID, `claim_256` an ID of a batch. Several threads work on one
-		word; the time is then for all of them together, so that half of it is twice the rate.
+		The core in a loop, without a server. `counter_and_swap` is the least that an ID can cost: a read of
+		the time-stamp counter, and a compare-and-swap on a cache line that the processor owns. `claim` is
+		one ID, `claim_256` one ID of a batch. Several threads work on the same word; the time per ID is
+		then that of all threads together: half the time is twice the rate.
 
 	TEXT
-	markdown_table 'what | threads | ns | half of the rounds' '--- | ---: | ---: | ---' "
+	markdown_table 'what | threads | ns | middle half' '--- | ---: | ---: | ---' "
 		SELECT series, x, median(q), middle_half(q)
 		  FROM (SELECT series, x, percentile_cont(array[0.25, 0.5, 0.75]) WITHIN GROUP (ORDER BY value)
 		          FROM sample WHERE part = 'core' GROUP BY series, x) AS quartiles (series, x, q)

@@ -29,9 +29,10 @@ report_growth() {
 	cat <<-'TEXT'
 		## Growth
 
-		Million IDs a second with `snowflake_next(10000)`, against the layout's limit. What the limits mean is in [how-far.md](../../doc/how-far.md).
+		Million IDs per second with `snowflake_next(10000)`, against the layout's limit. [How far it
+		goes](../../doc/how-far.md) explains the limits.
 
-		![IDs a second against worker_bits](growth.svg)
+		![IDs per second against worker_bits](growth.svg)
 
 	TEXT
 	sql -c "CREATE VIEW growth_figure AS

@@ -98,36 +98,39 @@ report_inserts() {
 		-c "CREATE FUNCTION inserts(k text, m text, divisor float8) RETURNS numeric LANGUAGE sql
 		    RETURN (SELECT round((value / divisor)::numeric, 1) FROM insert_figure WHERE key = k AND metric = m)"
 	for what in single multi copy select; do
-		goal "rows a second, identity / snowflake, $what" 1 "$(insert_ratio identity snowflake "$what")"
+		compared "rows per second, identity / snowflake, $what" "$(insert_ratio identity snowflake "$what")"
 	done
-	goal "WAL bytes a row, snowflake / identity, INSERT … SELECT" 1 "$(insert_ratio snowflake identity select_wal)"
-	goal "ranges of time a second, identity with a second index / snowflake" 1 "$(insert_ratio identity_time snowflake range)"
+	compared "WAL bytes per row, snowflake / identity, INSERT … SELECT" "$(insert_ratio snowflake identity select_wal)"
+	compared "time ranges per second, identity with a second index / snowflake" "$(insert_ratio identity_time snowflake range)"
 	cat <<-'TEXT'
 		## Inserts
 
-		Tables of an ID, an integer and a short text, which differ by the key only; `identity_time` has `created_at` and its index besides,
-		to be read by time. pgbench with 4 clients, 2 for reads; `synchronous_commit = off`, since else the disk is all that is measured. The tables are larger
-		than `shared_buffers` (32 MB). `uuidv7` is a SQL function before PostgreSQL 18. Thousand rows a second, and WAL bytes a row:
+		Tables of an ID, an integer and a short text, which differ only by the key; `identity_time` also has
+		`created_at` and an index on it, for reads by time. pgbench runs 4 clients, 2 for reads, with
+		`synchronous_commit = off`, because otherwise the disk dominates. The tables are larger than
+		`shared_buffers` (32 MB). Before PostgreSQL 18, `uuidv7` is a SQL function. Thousand rows per
+		second, and WAL bytes per row:
 
-		![Rows a second by key](inserts.svg)
+		![Rows per second by key](inserts.svg)
 
 	TEXT
-	markdown_table 'key | single rows | 100 a statement | COPY | INSERT … SELECT | WAL, COPY | WAL, INSERT … SELECT' '--- | ---: | ---: | ---: | ---: | ---: | ---:' "
+	markdown_table 'key | single rows | 100 per statement | COPY | INSERT … SELECT | WAL, COPY | WAL, INSERT … SELECT' '--- | ---: | ---: | ---: | ---: | ---: | ---:' "
 		SELECT key, inserts(key, 'single', 1e3), inserts(key, 'multi', 1e3), inserts(key, 'copy', 1e3), inserts(key, 'select', 1e3),
 		       inserts(key, 'copy_wal', 1), inserts(key, 'select_wal', 1)
 		  FROM insert_key ORDER BY key"
 	cat <<-'TEXT'
-		After INSERT … SELECT: sizes in MB; lookups by ID a second, of the newest tenth of the rows, and how many blocks of those were in shared
-		buffers; and aggregates over a thousandth of the time that the rows span, a second, by `snowflake_between(id, …)` and by the index on
-		`created_at`:
+		After INSERT … SELECT: sizes in MB; lookups per second by ID, in the newest tenth of the rows, and
+		the share of their blocks found in shared buffers; and aggregates per second over a thousandth of
+		the time that the rows span, by `snowflake_between(id, …)` and by the index on `created_at`:
 
 	TEXT
-	markdown_table 'key | table | indexes | lookups | found in buffers, % | ranges of time' '--- | ---: | ---: | ---: | ---: | ---:' "
+	markdown_table 'key | table | indexes | lookups | found in buffers, % | time ranges' '--- | ---: | ---: | ---: | ---: | ---:' "
 		SELECT key, inserts(key, 'table_mb', 1), inserts(key, 'index_mb', 1), round(inserts(key, 'lookup', 1)), inserts(key, 'lookup_hits', 1), round(inserts(key, 'range', 1))
 		  FROM insert_key ORDER BY key"
 	cat <<-'TEXT'
-		COPY writes more WAL for every key but identity: PostgreSQL inserts rows by the page only if no default is volatile, and makes an
-		exception for nextval alone (copyfrom.c). A COPY that brings the IDs along, taken with `snowflake_next(count)`, is not concerned.
+		COPY writes more WAL for every key but identity: PostgreSQL inserts a page of rows at a time only if
+		no default is volatile, and makes an exception only for nextval (copyfrom.c). This does not affect a
+		COPY that brings the IDs along, taken with `snowflake_next(count)`.
 
 	TEXT
 	sql -F ' ' -c "SELECT key, inserts(key, 'single', 1e3), inserts(key, 'multi', 1e3), inserts(key, 'copy', 1e3), inserts(key, 'select', 1e3) FROM insert_key ORDER BY key" >"$work/inserts.dat"

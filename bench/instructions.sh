@@ -67,7 +67,8 @@ report_instructions() {
 	} >"$work/instructions.recorded"
 	echo "## Instructions"
 	echo
-	echo "How many instructions a call takes inside of the function, counted by callgrind in a server; g++ $(compiler). Without those that read the system clock, once in a millisecond; what leads there is a few instructions more or less."
+	echo "Instructions per call inside of the function, counted by callgrind in a server; g++ $(compiler)."
+	echo "The read of the system clock, once per millisecond, is not counted; the way to it adds or saves a few instructions."
 	echo
 	if [[ -f $recorded ]]; then
 		echo "| function | instructions | recorded before |"

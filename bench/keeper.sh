@@ -150,23 +150,18 @@ marks() {
 }
 
 report_keeper() {
-	goal "calls that waited for the keeper while IDs were issued steadily" 0 "$(
-		sql -c "SELECT sum(value) FROM sample WHERE part = 'keeper' AND metric = 'waits' AND series IN ('one_id', 'many_ids')"
-	)"
-	goal "calls that waited for the keeper, an ID, with one every $seldom s" 0 "$(
-		sql -c "SELECT max(value) FILTER (WHERE metric = 'waits') / max(value) FILTER (WHERE metric = 'ids') FROM sample WHERE part = 'keeper' AND series = 'seldom'"
-	)"
-	goal "the first ID after silence over a commit, with a synchronous standby on the same machine" 2 "$(
+	compared "the first ID after silence / a commit, with a synchronous standby on the same machine" "$(
 		sql -c "SELECT round(median, 2) FROM keeper_silence WHERE series = 'pair' AND metric = 'ratio'"
 	)"
 	cat <<-'TEXT'
 		## The keeper's price
 
-		The mark is one small WAL record and a flush each time. Two pgbench clients: an ID a query, or 10 000 a query, which is more than
-		the layout allows, so that calls wait for the clock; `empty` is `pg_backend_pid()`, to tell what the machine's own pauses are.
+		Each high-water mark is one small WAL record and a flush. Two pgbench clients take one ID per query,
+		or 10 000, which is more than the layout allows, so that calls wait for the clock; `empty` calls
+		`pg_backend_pid()`, to show the machine's own pauses.
 	TEXT
-	printf 'With `seldom`, one client takes an ID every %s seconds.\n\n' "$seldom"
-	markdown_table 'load | marks a minute | WAL bytes a minute | waits for the keeper | waits an ID | 99.99 % within, ms | longest, ms' '--- | ---: | ---: | ---: | ---: | ---: | ---:' "
+	printf 'In `seldom`, one client takes an ID every %s seconds.\n\n' "$seldom"
+	markdown_table 'load | marks per minute | WAL bytes per minute | waits for the keeper | waits per ID | 99.99 % within, ms | longest, ms' '--- | ---: | ---: | ---: | ---: | ---: | ---:' "
 		SELECT series, round((60 * marks / seconds)::numeric, 1), round(60 * bytes / seconds), waits, round((waits / ids)::numeric, 2),
 		       round(p9999::numeric, 1), round(longest::numeric, 1)
 		  FROM (SELECT series, max(value) FILTER (WHERE metric = 'marks'), max(value) FILTER (WHERE metric = 'bytes'), max(value) FILTER (WHERE metric = 'seconds'),
@@ -176,11 +171,12 @@ report_keeper() {
 		 WHERE marks IS NOT NULL
 		 ORDER BY array_position(array['idle', 'seldom', 'one_id', 'many_ids', 'empty'], series)"
 	cat <<-'TEXT'
-		The first ID after a silence waits for a mark, and for the synchronous standby where there is one (here on the same machine). Beside
-		it a commit of one row, after the same silence; in one round the ID comes first, in the next one the commit. Medians, and of each round the ratio.
+		The first ID after a silence waits for a mark, and for the synchronous standby if there is one (here
+		on the same machine). For comparison, a commit of one row after the same silence; the ID and the
+		commit take turns to come first. Medians, also of the ratio per round.
 
 	TEXT
-	markdown_table 'rounds | first ID, ms | commit, ms | the one over the other | the next ID, ms' '--- | ---: | ---: | ---: | ---:' "
+	markdown_table 'rounds | first ID, ms | commit, ms | ratio | next ID, ms' '--- | ---: | ---: | ---: | ---:' "
 		SELECT CASE series WHEN 'main' THEN 'alone' ELSE 'with a synchronous standby' END || ', ' || max(rounds),
 		       round(max(median) FILTER (WHERE metric = 'first_ms'), 2), round(max(median) FILTER (WHERE metric = 'commit_ms'), 2),
 		       round(max(median) FILTER (WHERE metric = 'ratio'), 2), round(max(median) FILTER (WHERE metric = 'second_ms'), 3)

@@ -137,16 +137,11 @@ plot() {
 	gnuplot "$work/$1.gp"
 }
 
-# goal TEXT BOUND VALUE: records whether the value is at most the bound
-goal() {
-	[[ -n $3 ]] || fail "no figure for the goal \"$1\""
-	awk -v text="$1" -v bound="$2" -v value="$3" 'BEGIN {
-		printf "| %s | at most %s | %s | %s |\n", text, bound, value, value + 0 <= bound + 0 ? "met" : "**missed**"
-	}' >>"$work/goals"
+# compared TEXT VALUE: a line of the table at the head of the report
+compared() {
+	[[ -n $2 ]] || fail "no figure for \"$1\""
+	echo "| $1 | $2 |" >>"$work/compared"
 }
-
-# limit TEXT VALUE: what stands among the goals and is given by the machine
-limit() { echo "| $1 | | $2 | as it is here |" >>"$work/goals"; }
 
 # The mean of some hundred, in microseconds: it is what commits cost here.
 measure_fsync() {
@@ -170,14 +165,15 @@ machine() {
 write_report() {
 	echo "# How fast"
 	echo
-	echo "Written by \`script/bench\`. Medians of interleaved rounds, and between which figures half of the rounds lie."
+	echo "Written by \`script/bench\`. Each figure is the median of interleaved rounds, and a range holds the"
+	echo "middle half of them."
 	echo
 	machine
 	echo
-	if [[ -s $work/goals ]]; then
-		echo "| goal | | measured | |"
-		echo "| --- | --- | ---: | --- |"
-		cat "$work/goals"
+	if [[ -s $work/compared ]]; then
+		echo "| comparison | measured |"
+		echo "| --- | ---: |"
+		cat "$work/compared"
 		echo
 	fi
 	local part

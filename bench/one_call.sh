@@ -37,24 +37,25 @@ over_empty() {
 one_call_ratio() { awk -v a="$(over_empty "$1")" -v b="$(over_empty "$2")" 'BEGIN { printf "%.3f\n", a / b }'; }
 
 report_one_call() {
-	goal 'snowflake_next() / clock_timestamp()' 0.5 "$(one_call_ratio 'snowflake_next()' 'clock_timestamp()')"
-	goal 'snowflake_next() / nextval' 0.05 "$(one_call_ratio 'snowflake_next()' 'nextval, cache 1')"
-	goal 'snowflake_next(n), ns an ID over generate_series' 3 "$(printf %.2f "$(over_empty 'snowflake_next(n), an ID')")"
-	goal 'snowflake_decode(id) / to_timestamp(id >> 22), a select list over a table' 2 \
+	compared 'snowflake_next() / clock_timestamp()' "$(one_call_ratio 'snowflake_next()' 'clock_timestamp()')"
+	compared 'snowflake_next() / nextval' "$(one_call_ratio 'snowflake_next()' 'nextval, cache 1')"
+	compared 'snowflake_next(n), ns per ID over generate_series' "$(printf %.2f "$(over_empty 'snowflake_next(n), an ID')")"
+	compared 'snowflake_decode(id) / to_timestamp(id >> 22), in a select list over a table' \
 		"$(sql -c "SELECT round((min(value) FILTER (WHERE series = 'snowflake_decode(id), a row') / min(value) FILTER (WHERE series = 'to_timestamp(id >> 22), a row'))::numeric, 2)
 		             FROM sample WHERE part = 'one_call' AND metric = 'call' AND round > 0")"
 
 	cat <<-'TEXT'
 		## One call
 
-		Nanoseconds over an empty call, `pg_backend_pid()`, with 20 calls a row: each query beside one of as many empty calls, right
-		before it. For `snowflake_next(n)` the empty call is `generate_series`, for decoding it is a plain column. Nothing in the table ran
-		far enough ahead of the clock to be paced. The goals compare the fastest rounds.
+		Nanoseconds over an empty call, `pg_backend_pid()`, with 20 calls per row. Each query runs right
+		after one with as many empty calls. For `snowflake_next(n)` the empty call is `generate_series`, for
+		decoding it is a plain column. Nothing in the table ran far enough ahead of the clock to be paced.
+		The table at the top compares the fastest rounds.
 
 	TEXT
 	echo '![Nanoseconds a call](one_call.svg)'
 	echo
-	markdown_table 'call | ns over an empty call | half of the rounds | ns, all in all' '--- | ---: | --- | ---:' "
+	markdown_table 'call | ns over an empty call | middle half | ns in total' '--- | ---: | --- | ---:' "
 		SELECT series, median(over), middle_half(over), median(total)
 		  FROM (SELECT series, x, percentile_cont(array[0.25, 0.5, 0.75]) WITHIN GROUP (ORDER BY call - empty),
 		               percentile_cont(array[0.25, 0.5, 0.75]) WITHIN GROUP (ORDER BY call)
@@ -62,7 +63,7 @@ report_one_call() {
 		                  FROM sample WHERE part = 'one_call' AND round > 0 GROUP BY series, x, round) AS pair (series, x, call, empty)
 		         WHERE empty IS NOT NULL GROUP BY series, x) AS quartiles (series, x, over, total)
 		 ORDER BY x"
-	sql -c "SELECT format('A session that has used up \`snowflake.max_ahead\` is paced by the layout: %s ns an ID, %s million a second.',
+	sql -c "SELECT format('A session that has used up \`snowflake.max_ahead\` is paced by the layout: %s ns per ID, %s million per second.',
 	                      round(min(value)::numeric, 1), round((1000 / min(value))::numeric, 3))
 	          FROM sample WHERE part = 'one_call' AND series = 'snowflake_next(), paced'"
 	echo

@@ -45,17 +45,18 @@ session_figures() {
 
 report_sessions() {
 	session_figures
-	goal "nextval / snowflake_next(), IDs a second, the worst number of clients" 1 "$(
+	compared "nextval / snowflake_next(), IDs per second, at the worst number of clients" "$(
 		sql -c "SELECT round(max(n.rate / s.rate)::numeric, 2) FROM session_figure AS s JOIN session_figure AS n USING (clients) WHERE s.series = 1 AND n.series = 2"
 	)"
 	cat <<-TEXT
 		## Many sessions
 
-		pgbench, each transaction one query that takes $ids_a_query IDs; nextval on one sequence. Million IDs a second of all clients together,
-		and the milliseconds within which 99.9 % of the transactions were done (clients, processors and pgbench itself share this machine).
-		The layout allows 4.096 million a second.
+		pgbench, where each transaction is one query that takes $ids_a_query IDs; nextval on one sequence.
+		The columns have million IDs per second of all clients together, and the milliseconds within which
+		99.9 % of the transactions were done (pgbench shares this machine with the server). The layout
+		allows 4.096 million per second.
 
-		![IDs a second against clients](sessions.svg)
+		![IDs per second against clients](sessions.svg)
 
 	TEXT
 	markdown_table 'clients | snowflake_next() | nextval, cache 1 | nextval, cache 1000 | 99.9 %: snowflake_next() | nextval, cache 1 | nextval, cache 1000' \
