@@ -154,28 +154,27 @@ GRANT EXECUTE ON FUNCTION snowflake_status_reset() TO pg_monitor;
 
 -- Moving tables over
 
--- The lock that keeps other DDL out comes before the checks, and the one that
--- keeps everybody out only when there is something to do.  The new ID is taken
--- after that: those of the rows are all below it, and all later ones above.
-CREATE FUNCTION snowflake_convert(table_name regclass, column_name name) RETURNS SETOF text
+-- snowflake_convert() is the last function of this section; the others are its
+-- steps.  No body can name the schema of a relocatable extension, so it is bound
+-- to the steps when it is created.  The search_path is that schema then, and
+-- others may have functions and operators in it.  So its body uses no operator,
+-- and the arguments of a call have exactly the types of the function.  The steps
+-- are not bound: each of them runs under a search_path of its own.
+--
+-- The lock that keeps other DDL out comes first.  The checks are statements that
+-- follow it, so their snapshots are newer.  The lock that keeps everybody out is
+-- taken only when there is something to do.
+--
+-- Everybody may call the steps: they do nothing that the caller could not do by
+-- hand, and none takes a statement, or a part of one, as text.
+
+-- Locks a table that the caller may convert.
+CREATE FUNCTION _snowflake_convert_lock(table_name regclass, column_name name) RETURNS void
 LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE
 SET search_path = pg_catalog, pg_temp
-SET row_security = off
 AS $$
 DECLARE
-	next_id text := (SELECT p.oid::regprocedure
-					   FROM pg_extension JOIN pg_proc AS p ON pronamespace = extnamespace
-					  WHERE extname = 'snowflake' AND proname = 'snowflake_next' AND pronargs = 0);
 	target record;
-	member record;
-	statements text[] := '{}';
-	statement text;
-	owned oid[] := '{}';		-- sequences of this column
-	drawn oid[] := '{}';		-- sequences that its default names
-	movable boolean := false;	-- there is a default to be replaced
-	done boolean := true;
-	largest bigint;
-	fresh bigint;
 BEGIN
 	IF table_name IS NULL OR column_name IS NULL THEN
 		RAISE EXCEPTION 'table and column must not be null' USING ERRCODE = 'null_value_not_allowed';
@@ -205,8 +204,63 @@ BEGIN
 				  HINT = 'The default of a column is part of the table, and only its owner may change it.';
 	END IF;
 	EXECUTE format('LOCK TABLE %s IN SHARE UPDATE EXCLUSIVE MODE', table_name);
+END
+$$;
+COMMENT ON FUNCTION _snowflake_convert_lock(regclass, name) IS 'internal to snowflake_convert(): locks a table that the caller may convert';
 
-	SELECT atttypid::regtype, attinhcount, attidentity INTO target
+-- The hint for an integer column: the statements that widen it and all that has
+-- to become a bigint with it, from each column to the partitions and children, to
+-- the parents, and to the foreign keys that refer to it.  Null for other types.
+CREATE FUNCTION _snowflake_convert_widen(table_name regclass, column_name name) RETURNS text
+LANGUAGE sql STABLE PARALLEL SAFE
+SET search_path = pg_catalog, pg_temp
+AS $$
+	WITH RECURSIVE wide (relid, name) AS (
+		SELECT attrelid, attname FROM pg_attribute
+		 WHERE attrelid = table_name AND attname = column_name AND atttypid IN ('integer'::regtype, 'smallint'::regtype)
+		UNION
+		SELECT next.relid, next.name
+		  FROM wide JOIN pg_attribute AS a ON attrelid = relid AND attname = name,
+			   LATERAL (SELECT inhrelid, name FROM pg_inherits WHERE inhparent = relid
+						UNION ALL
+						SELECT inhparent, name FROM pg_inherits JOIN pg_attribute AS p ON p.attrelid = inhparent AND p.attname = name
+						 WHERE inhrelid = relid
+						UNION ALL
+						SELECT conrelid, f.attname
+						  FROM pg_constraint JOIN pg_attribute AS f ON f.attrelid = conrelid AND f.attnum = conkey[array_position(confkey, a.attnum)]
+						 WHERE contype = 'f' AND confrelid = relid) AS next (relid, name)
+	), narrow AS (
+		SELECT relid, name, attnum, attinhcount,
+			   EXISTS (SELECT FROM pg_depend
+						WHERE classid = 'pg_class'::regclass AND objid = relid AND objsubid = attnum
+						  AND refclassid = 'pg_class'::regclass AND refobjid = relid AND deptype = 'i') AS in_key
+		  FROM wide JOIN pg_attribute ON attrelid = relid AND attname = name
+		 WHERE atttypid IN ('integer'::regtype, 'smallint'::regtype)
+	), tables AS (
+		SELECT relid,
+			   CASE reloftype WHEN 0 THEN format('ALTER TABLE %s ', relid::regclass) ELSE format('ALTER TYPE %s ', reloftype::regtype) END ||
+			   string_agg(format(CASE reloftype WHEN 0 THEN 'ALTER COLUMN %I TYPE bigint' ELSE 'ALTER ATTRIBUTE %I TYPE bigint CASCADE' END, name),
+						  ', ' ORDER BY attnum) || ';' AS statement
+		  FROM narrow JOIN pg_class ON oid = relid
+		 WHERE attinhcount = 0
+		 GROUP BY relid, reloftype
+	)
+	SELECT coalesce((SELECT format('Make a new table, and move the rows over: column "%s" of "%s" cannot be widened, for it is %s.',
+								   name, relid::regclass, CASE WHEN in_key THEN 'in a partition key' ELSE 'inherited from two tables' END)
+					   FROM narrow WHERE in_key OR attinhcount > 1 ORDER BY relid LIMIT 1),
+					(SELECT string_agg(tables.statement, E'\n' ORDER BY relid <> table_name, relid) FROM tables));
+$$;
+COMMENT ON FUNCTION _snowflake_convert_widen(regclass, name) IS 'internal to snowflake_convert(): how to widen an integer column';
+
+-- Checks that the column is the table's own and can hold a snowflake ID.
+CREATE FUNCTION _snowflake_convert_check_column(table_name regclass, column_name name, widen text) RETURNS void
+LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE
+SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+	target record;
+BEGIN
+	SELECT atttypid::regtype, attinhcount INTO target
 	  FROM pg_attribute WHERE attrelid = table_name AND attname = column_name AND attnum > 0;
 	IF NOT FOUND THEN
 		RAISE EXCEPTION 'column "%" of table "%" does not exist', column_name, table_name
@@ -226,58 +280,37 @@ BEGIN
 						  SELECT format('Convert %s.', string_agg(format('"%s"', relid::regclass), ', ' ORDER BY relid)) FROM up WHERE NOT inherits);
 	END IF;
 	IF target.atttypid <> 'bigint'::regtype THEN
-		-- What has to become a bigint too: from each column to the partitions and
-		-- children, to the parents, and to the foreign keys that refer to it.
-		WITH RECURSIVE wide (relid, name) AS (
-			SELECT table_name::oid, column_name
-			UNION
-			SELECT next.relid, next.name
-			  FROM wide JOIN pg_attribute AS a ON attrelid = relid AND attname = name,
-				   LATERAL (SELECT inhrelid, name FROM pg_inherits WHERE inhparent = relid
-							UNION ALL
-							SELECT inhparent, name FROM pg_inherits JOIN pg_attribute AS p ON p.attrelid = inhparent AND p.attname = name
-							 WHERE inhrelid = relid
-							UNION ALL
-							SELECT conrelid, f.attname
-							  FROM pg_constraint JOIN pg_attribute AS f ON f.attrelid = conrelid AND f.attnum = conkey[array_position(confkey, a.attnum)]
-							 WHERE contype = 'f' AND confrelid = relid) AS next (relid, name)
-		), narrow AS (
-			SELECT relid, name, attnum, attinhcount,
-				   EXISTS (SELECT FROM pg_depend
-							WHERE classid = 'pg_class'::regclass AND objid = relid AND objsubid = attnum
-							  AND refclassid = 'pg_class'::regclass AND refobjid = relid AND deptype = 'i') AS in_key
-			  FROM wide JOIN pg_attribute ON attrelid = relid AND attname = name
-			 WHERE atttypid IN ('integer'::regtype, 'smallint'::regtype)
-		), tables AS (
-			SELECT relid,
-				   CASE reloftype WHEN 0 THEN format('ALTER TABLE %s ', relid::regclass) ELSE format('ALTER TYPE %s ', reloftype::regtype) END ||
-				   string_agg(format(CASE reloftype WHEN 0 THEN 'ALTER COLUMN %I TYPE bigint' ELSE 'ALTER ATTRIBUTE %I TYPE bigint CASCADE' END, name),
-							  ', ' ORDER BY attnum) || ';' AS statement
-			  FROM narrow JOIN pg_class ON oid = relid
-			 WHERE attinhcount = 0
-			 GROUP BY relid, reloftype
-		)
-		SELECT coalesce((SELECT format('Make a new table, and move the rows over: column "%s" of "%s" cannot be widened, for it is %s.',
-									   name, relid::regclass, CASE WHEN in_key THEN 'in a partition key' ELSE 'inherited from two tables' END)
-						   FROM narrow WHERE in_key OR attinhcount > 1 ORDER BY relid LIMIT 1),
-						(SELECT string_agg(tables.statement, E'\n' ORDER BY relid <> table_name, relid) FROM tables))
-		  INTO statement;
-		IF target.atttypid NOT IN ('integer'::regtype, 'smallint'::regtype) THEN
-			statement := 'Add a column of type bigint to the table, and let that be the key.';
-		END IF;
 		RAISE EXCEPTION 'column "%" of table "%" is not of type bigint', column_name, table_name
 			USING ERRCODE = 'datatype_mismatch',
 				  DETAIL = format('It is of type %s, and a snowflake ID has 64 bits.', target.atttypid),
-				  HINT = statement;
+				  HINT = coalesce(widen, 'Add a column of type bigint to the table, and let that be the key.');
 	END IF;
+END
+$$;
+COMMENT ON FUNCTION _snowflake_convert_check_column(regclass, name, text) IS 'internal to snowflake_convert(): checks that a column can hold snowflake IDs';
 
-	FOR member IN
-		WITH RECURSIVE tree (relid, depth) AS (
-			SELECT table_name::oid, 0
-			UNION
-			SELECT inhrelid, depth + 1 FROM tree JOIN pg_inherits ON inhparent = relid
-		)
-		SELECT relid::regclass, attidentity, attgenerated, pg_get_expr(adbin, adrelid) AS value,
+-- The column in the table and in all that inherit from it, the deepest first.  A
+-- table below needs no default; nor does the topmost one if any of them takes
+-- its values from a sequence, or did.
+CREATE FUNCTION _snowflake_convert_defaults(table_name regclass, column_name name, next_id regprocedure)
+RETURNS TABLE (
+	relid regclass,
+	value text,			-- the default
+	generated boolean,
+	movable boolean,	-- snowflake_next() may be the default
+	done boolean,		-- it is
+	identity boolean,	-- has an identity that goes by itself
+	owned oid[],		-- sequences of this column
+	drawn oid)			-- sequence that its default names
+LANGUAGE sql STABLE PARALLEL SAFE
+SET search_path = pg_catalog, pg_temp
+AS $$
+	WITH RECURSIVE tree (relid, depth) AS (
+		SELECT table_name::oid, 0
+		UNION
+		SELECT inhrelid, depth + 1 FROM tree JOIN pg_inherits ON inhparent = relid
+	), members AS (
+		SELECT relid::regclass, depth, attidentity, attgenerated, pg_get_expr(adbin, adrelid) AS value,
 			   ARRAY(SELECT objid
 					   FROM pg_depend JOIN pg_class AS s ON s.oid = objid AND relkind = 'S'
 					  WHERE classid = 'pg_class'::regclass AND refclassid = 'pg_class'::regclass
@@ -288,41 +321,56 @@ BEGIN
 		  FROM (SELECT relid, max(depth) AS depth FROM tree GROUP BY relid) AS tables
 		  JOIN pg_attribute ON attrelid = relid AND attname = column_name
 		  LEFT JOIN pg_attrdef AS d ON adrelid = relid AND adnum = attnum
-		 ORDER BY depth DESC, relid
-	LOOP
-		owned := owned || member.owned;
-		done := done AND member.value IS NOT DISTINCT FROM next_id;
-		IF member.value IS NULL THEN
-			movable := movable OR member.owned <> '{}';
-			IF member.attidentity <> '' AND member.owned <> '{}' AND member.relid <> table_name THEN
-				statements := statements || format('ALTER TABLE ONLY %s ALTER COLUMN %I DROP IDENTITY', member.relid, column_name);
-			END IF;
-		ELSIF member.value = next_id THEN
-			movable := true;
-		-- The second is that of pgEdge's extension.
-		ELSIF member.value IN (format('nextval(%L::regclass)', member.drawn::regclass),
-							   format('snowflake.nextval(%L::regclass)', member.drawn::regclass), 'snowflake.nextval()') THEN
-			movable := true;
-			drawn := drawn || member.drawn;
-		ELSE
-			movable := false;
-			EXIT;
-		END IF;
-	END LOOP;
-	IF NOT movable THEN
-		RAISE EXCEPTION 'column "%" of table "%" does not take its values from a sequence', column_name, member.relid
-			USING ERRCODE = 'object_not_in_prerequisite_state',
-				  DETAIL = CASE WHEN member.value IS NULL THEN 'It has no default.'
-								WHEN member.attgenerated <> '' THEN format('It is generated as %s.', member.value)
-								ELSE format('Its default is %s.', member.value) END,
-				  HINT = CASE WHEN member.attgenerated <> '' THEN 'A generated column has no default.'
-							  ELSE format('If new rows shall have a snowflake ID there: ALTER TABLE %s ALTER COLUMN %I SET DEFAULT %s;',
-										  member.relid, column_name, next_id) END;
-	END IF;
-	IF done THEN
-		RETURN;
-	END IF;
+	)
+	SELECT relid, value, attgenerated <> '',
+		   CASE WHEN value IS NULL THEN relid <> table_name OR bool_or(value IS NOT NULL OR owned <> '{}') OVER ()
+				-- The last two are those of pgEdge's extension.
+				ELSE value IN (next_id::text, format('nextval(%L::regclass)', drawn::regclass),
+							   format('snowflake.nextval(%L::regclass)', drawn::regclass), 'snowflake.nextval()') END,
+		   value IS NOT DISTINCT FROM next_id::text,
+		   attidentity <> '' AND (relid = table_name OR value IS NULL AND owned <> '{}'),
+		   owned, drawn
+	  FROM members ORDER BY depth DESC, relid;
+$$;
+COMMENT ON FUNCTION _snowflake_convert_defaults(regclass, name, regprocedure) IS 'internal to snowflake_convert(): the defaults of a column, in each table of the tree';
 
+-- Checks that snowflake_next() may replace the default of one of these.
+CREATE FUNCTION _snowflake_convert_check_default(table_name regclass, column_name name, next_id regprocedure,
+	value text, generated boolean, movable boolean) RETURNS void
+LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE
+SET search_path = pg_catalog, pg_temp
+AS $$
+BEGIN
+	IF NOT movable THEN
+		RAISE EXCEPTION 'column "%" of table "%" does not take its values from a sequence', column_name, table_name
+			USING ERRCODE = 'object_not_in_prerequisite_state',
+				  DETAIL = CASE WHEN value IS NULL THEN 'It has no default.'
+								WHEN generated THEN format('It is generated as %s.', value)
+								ELSE format('Its default is %s.', value) END,
+				  HINT = CASE WHEN generated THEN 'A generated column has no default.'
+							  ELSE format('If new rows shall have a snowflake ID there: ALTER TABLE %s ALTER COLUMN %I SET DEFAULT %s;',
+										  table_name, column_name, next_id) END;
+	END IF;
+END
+$$;
+COMMENT ON FUNCTION _snowflake_convert_check_default(regclass, name, regprocedure, text, boolean, boolean)
+	IS 'internal to snowflake_convert(): checks that a default may be replaced';
+
+-- Replaces the default, and returns the statements that it ran.  All are run
+-- before the first is returned.  The new ID is taken after the lock: those of the
+-- rows are all below it, and all later ones above.  A policy that hides rows is an
+-- error, for the largest value could be in one of them.
+CREATE FUNCTION _snowflake_convert_run(table_name regclass, column_name name, next_id regprocedure,
+	identities regclass[], owned oid[], drawn oid[]) RETURNS SETOF text
+LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE
+SET search_path = pg_catalog, pg_temp
+SET row_security = off
+AS $$
+DECLARE
+	largest bigint;
+	fresh bigint;
+	statement text;
+BEGIN
 	EXECUTE format('LOCK TABLE %s IN ACCESS EXCLUSIVE MODE', table_name);
 	EXECUTE format('SELECT max(%I) FROM %s', column_name, table_name) INTO largest;
 	EXECUTE format('SELECT %s', next_id) INTO fresh;
@@ -333,9 +381,11 @@ BEGIN
 				  HINT = 'New IDs would be among the old values, and could be equal to one. Nothing was changed.';
 	END IF;
 
-	FOREACH statement IN ARRAY statements ||
+	FOREACH statement IN ARRAY
+		ARRAY(SELECT format('ALTER TABLE ONLY %s ALTER COLUMN %I DROP IDENTITY', relid, column_name)
+				FROM unnest(identities) WITH ORDINALITY AS i (relid, n) WHERE relid <> table_name ORDER BY n) ||
 		format('ALTER TABLE %s ALTER COLUMN %I %sSET DEFAULT %s', table_name, column_name,
-			   CASE WHEN target.attidentity <> '' THEN format('DROP IDENTITY, ALTER COLUMN %I ', column_name) END, next_id)
+			   CASE WHEN table_name = ANY (identities) THEN format('DROP IDENTITY, ALTER COLUMN %I ', column_name) END, next_id)
 	LOOP
 		EXECUTE statement;
 		RETURN NEXT statement;
@@ -356,4 +406,24 @@ BEGIN
 	END LOOP;
 END
 $$;
+COMMENT ON FUNCTION _snowflake_convert_run(regclass, name, regprocedure, regclass[], oid[], oid[])
+	IS 'internal to snowflake_convert(): replaces the default, and drops the sequences';
+
+CREATE FUNCTION snowflake_convert(table_name regclass, column_name name) RETURNS SETOF text
+LANGUAGE sql VOLATILE PARALLEL UNSAFE
+SET search_path = pg_catalog, pg_temp
+BEGIN ATOMIC
+	SELECT _snowflake_convert_lock(table_name, column_name);
+	SELECT _snowflake_convert_check_column(table_name, column_name, _snowflake_convert_widen(table_name, column_name));
+	SELECT _snowflake_convert_check_default(relid, column_name, 'snowflake_next()'::regprocedure, value, generated, movable)
+	  FROM _snowflake_convert_defaults(table_name, column_name, 'snowflake_next()'::regprocedure);
+	WITH defaults AS (
+		SELECT * FROM _snowflake_convert_defaults(table_name, column_name, 'snowflake_next()'::regprocedure)
+	)
+	SELECT _snowflake_convert_run(table_name, column_name, 'snowflake_next()'::regprocedure,
+								  ARRAY(SELECT relid FROM defaults WHERE identity),
+								  ARRAY(SELECT pg_catalog.unnest(owned) FROM defaults),
+								  ARRAY(SELECT drawn FROM defaults))
+	 WHERE EXISTS (SELECT FROM defaults WHERE NOT done);
+END;
 COMMENT ON FUNCTION snowflake_convert(regclass, name) IS 'have a column take snowflake IDs instead of values of a sequence; returns the statements that it ran';

@@ -60,6 +60,14 @@ my %functions = (
 	'snowflake_layout()'                                                    => [ 'all', 'snowflake_layout()' ],
 	'snowflake_status()'                                                    => [ 'all', 'snowflake_status()' ],
 	'snowflake_convert(regclass,name)'                                      => [ 'owner', q{snowflake_convert('theirs', 'id')} ],
+	'_snowflake_convert_lock(regclass,name)'                                => [ 'owner', q{_snowflake_convert_lock('theirs', 'id')} ],
+	'_snowflake_convert_widen(regclass,name)'                               => [ 'all', q{_snowflake_convert_widen('theirs', 'id')} ],
+	'_snowflake_convert_check_column(regclass,name,text)'                   => [ 'all', q{_snowflake_convert_check_column('theirs', 'id', NULL)} ],
+	'_snowflake_convert_defaults(regclass,name,regprocedure)'               => [ 'all', q{_snowflake_convert_defaults('theirs', 'id', 'snowflake_next()')} ],
+	'_snowflake_convert_check_default(regclass,name,regprocedure,text,boolean,boolean)' =>
+	  [ 'all', q{_snowflake_convert_check_default('theirs', 'id', 'snowflake_next()', NULL, false, true)} ],
+	'_snowflake_convert_run(regclass,name,regprocedure,regclass[],oid[],oid[])' =>
+	  [ 'owner', q{_snowflake_convert_run('theirs', 'id', 'snowflake_next()', '{}', '{}', '{}')} ],
 	'snowflake_status_reset()'                                              => [ 'monitor', 'snowflake_status_reset()' ],
 	'snowflake_forget_mark()'                                               => [ 'superuser', 'snowflake_forget_mark()' ]);
 
@@ -152,7 +160,8 @@ sub traps
 		'format(text, text, text)', 'format(text, name, regclass)', 'format(text, regclass, name)', 'format(text, name, name)',
 		'quote_ident(name)', 'current_setting(text)', 'set_config(text, text, boolean)', 'pg_get_serial_sequence(regclass, name)', 'max(bigint)',
 		'pg_extension_config_dump(text, text)', 'clock_timestamp()', 'snowflake_min_id(timestamptz)', 'snowflake_last_before(timestamptz)',
-		'snowflake_status()', 'snowflake_layout()', 'snowflake_next()');
+		'snowflake_status()', 'snowflake_layout()', 'snowflake_next()', 'unnest(oid[])',
+		'_snowflake_convert_lock(regclass, name)', '_snowflake_convert_run(regclass, name, regprocedure, regclass[], oid[], oid[])');
 	my @operators = (
 		[ '>=', 'bigint' ], [ '<=', 'bigint' ], [ '=', 'bigint' ], [ '>', 'bigint' ], [ '=', 'oid' ], [ '=', 'name' ], [ '=', 'text' ], [ '=', '"char"' ],
 		[ '||', 'text' ], [ '=', 'regclass' ], [ '=', 'regtype' ], [ '<>', 'name' ]);
@@ -213,7 +222,10 @@ $node->safe_psql('attacked', 'GRANT CREATE ON SCHEMA public TO visitor');
 	my $traps = traps('public');
 
 	# What we make ourselves cannot be there before: CREATE FUNCTION would fail.
-	$traps =~ s/^CREATE FUNCTION public\.snowflake_.*\n//mg;
+	$traps =~ s/^CREATE FUNCTION public\._?snowflake_.*\n//mg;
+	$traps .= "CREATE FUNCTION public.$_ RETURNS text LANGUAGE sql AS \$\$ SELECT 'x' WHERE public.caught() \$\$;\n"
+	  foreach '_snowflake_convert_lock(text, text)', '_snowflake_convert_lock(regclass, VARIADIC name[])',
+	  '_snowflake_convert_run(regclass, name, text, regclass[], oid[], oid[])';
 	is((as_visitor($traps, 'attacked'))[0], 0, 'visitor sets traps in another database');
 	foreach my $extension ('snowflake', 'snowflake_registry')
 	{
