@@ -36,10 +36,10 @@ require_permission()
 {
 	if (!superuser())
 		ereport(ERROR, (errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
-						errmsg("must be superuser to forget the snowflake mark")));
+						errmsg("must be superuser to call snowflake_forget_mark()")));
 	if (RecoveryInProgress())
 		ereport(ERROR, (errcode(ERRCODE_READ_ONLY_SQL_TRANSACTION),
-						errmsg("cannot forget the snowflake mark during recovery")));
+						errmsg("cannot execute snowflake_forget_mark() during recovery")));
 }
 
 /* The keeper knows of IDs that would be issued again. */
@@ -47,7 +47,7 @@ require_permission()
 raise_issued_ahead()
 {
 	ereport(ERROR, (errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
-					errmsg("cannot forget the snowflake mark: worker ID %d has issued IDs whose time is still to come", worker_id),
+					errmsg("cannot execute snowflake_forget_mark() because worker ID %d has issued IDs with a future time", worker_id),
 					errdetail("Since it was started this server has issued IDs up to %s, and the clock shows %s.",
 							  to_text(layout.unix_ms(shared->issued_until.load())),
 							  to_text(read_system_clock().unix_ms)),
@@ -62,8 +62,8 @@ extern "C" void
 snowflake_end_forget_request(int, Datum)
 {
 	if (!shared->forget_request.end())
-		ereport(WARNING, (errmsg("the snowflake mark is being forgotten all the same"),
-						  errdetail("The background worker \"snowflake keeper\" had begun with it.")));
+		ereport(WARNING, (errmsg("snowflake_forget_mark() takes effect although it was interrupted"),
+						  errdetail("The background worker \"snowflake keeper\" had already started to carry it out.")));
 }
 
 /* What the keeper answers; kWaiting or kTaken if it does not in time. */
@@ -94,7 +94,7 @@ snowflake_forget_mark(PG_FUNCTION_ARGS)
 					  leasing() ? errdetail("They go on with another lease of the registry: they do not repeat, but are below those that had a later time.")
 								: errdetail("This assumes that worker ID %d has never issued an ID later than now. If it has, IDs repeat.",
 											worker_id)));
-	ereport(LOG, (errmsg("snowflake mark is to be forgotten, by role \"%s\"",
+	ereport(LOG, (errmsg("snowflake_forget_mark() was called by role \"%s\"",
 						 GetUserNameFromId(GetUserId(), false))));
 
 	if (!shared->forget_request.begin())

@@ -103,7 +103,7 @@ Keeper::forget_mark()
 		ConditionVariableBroadcast(&shared->keeper_progress);
 		return;
 	}
-	set_attempt("forgetting the mark");
+	set_attempt("carrying out snowflake_forget_mark()");
 	window_.forget_mark(now);
 	if (leasing())
 	{
@@ -112,9 +112,9 @@ Keeper::forget_mark()
 	}
 	record_success();
 
-	char	   *detail = psprintf("It was %s and is %s", to_text(forgotten), to_text(layout.unix_ms(now)));
+	char	   *detail = psprintf("The mark was %s and is now %s", to_text(forgotten), to_text(layout.unix_ms(now)));
 
-	ereport(LOG, (errmsg("snowflake mark was forgotten"),
+	ereport(LOG, (errmsg("snowflake_forget_mark() has taken effect"),
 				  leasing() ? errdetail("%s; another lease is taken.", detail)
 							: errdetail("%s; IDs are issued as worker %d.", detail, worker_id)));
 	shared->forget_request.finish(ForgetRequest::Phase::kDone);

@@ -86,9 +86,9 @@ check_for_others()
 {
 	if (written == 0 || read_origin(kMarkOrigin) == written)
 		return;
-	ereport(WARNING, (errmsg("snowflake mark was moved by somebody else"),
-					  errdetail("It was %s, and is %s.", to_text(written & kMillisecondMask), to_text(read_mark().unix_ms)),
-					  errhint("No role but a superuser should be granted EXECUTE on functions that create, advance or drop replication origins.")));
+	ereport(WARNING, (errmsg("replication origin %u of snowflake was changed by another process", kMarkOrigin),
+					  errdetail("It was %s, and is now %s.", to_text(written & kMillisecondMask), to_text(read_mark().unix_ms)),
+					  errhint("Grant EXECUTE on functions that create, advance or drop replication origins to superusers only.")));
 }
 
 /*
@@ -107,10 +107,10 @@ raise_mark(int64_t unix_ms)
 
 	if (mark.unix_ms < unix_ms || is_of_earlier_timeline(mark))
 		ereport(ERROR, (errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
-						errmsg("could not raise the snowflake mark"),
-						errdetail("It was written on timeline %u, and this is timeline %u.",
+						errmsg("could not advance replication origin %u of snowflake", kMarkOrigin),
+						errdetail("It was written on timeline %u, and the server is on timeline %u.",
 								  mark.timeline, GetWALInsertionTimeLine()),
-						errhint("The server's timeline went back. Move the data to a new cluster, with a worker ID that nobody has used.")));
+						errhint("The server went back to an earlier timeline. Move the data to a new cluster, with a worker ID that has never been used.")));
 	return end;
 }
 

@@ -175,7 +175,7 @@ check_origin_states()
 	if (ORIGIN_STATES < 2)
 		ereport(FATAL, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 						errmsg("invalid value for parameter \"%s\": \"%d\"", ORIGIN_STATES_SETTING, ORIGIN_STATES),
-						errdetail("The snowflake generator keeps its durable mark in two replication origin states."),
+						errdetail("The snowflake generator keeps its durable state in two replication origin states."),
 						errhint("Set \"%s\" to 2 more than replication needs, on each standby first.",
 								ORIGIN_STATES_SETTING)));
 }

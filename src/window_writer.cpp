@@ -159,7 +159,7 @@ WindowWriter::open(bool in_recovery)
 
 	if (!in_recovery && mark_is_below(start))
 	{
-		set_attempt("writing the mark");
+		set_attempt("reserving IDs in the WAL");
 		raise_mark(layout.unix_ms(start));
 		record_success();
 	}
@@ -237,7 +237,7 @@ WindowWriter::publish_if_acknowledged()
 		/* It is wanted still, whatever may close the generator or have this read again. */
 		shared->window_wanted.store(true);
 		if (waited > kFirstPoll)
-			set_attempt("waiting until a synchronous standby has flushed the mark");
+			set_attempt("waiting for a synchronous standby to flush WAL");
 		return static_cast<long>(std::clamp(waited / 8, kFirstPoll, kLastPoll));
 	}
 	pending_.reset();
@@ -284,7 +284,7 @@ WindowWriter::extend(bool in_recovery)
 		publish(target, base);
 		return kLapseInterval;
 	}
-	set_attempt("writing the mark");
+	set_attempt("reserving IDs in the WAL");
 	pending_ = Pending{target, base, write_mark(target), Stopwatch()};
 	return publish_if_acknowledged();
 }

@@ -68,7 +68,7 @@ $standby->stop;
 
 	call_fails($primary, 'standby absent', 'SELECT snowflake_next()', '55000',
 		qr/could not issue a snowflake ID: the background worker did not respond in time/,
-		qr/The background worker "snowflake keeper" is waiting until a synchronous standby has flushed the mark/);
+		qr/The background worker "snowflake keeper" is waiting for a synchronous standby to flush WAL/);
 	$taker->{run}->finish;
 	like($taker->{errors}, qr/could not issue a snowflake ID: the background worker did not respond in time/, 'standby absent: a batch ends');
 	push @incarnations, [ $taker->{file} ];
@@ -136,7 +136,7 @@ $standby->stop;
 # What counts is which standbys acknowledged the mark.  Here another one does,
 # which is asked for while the keeper is paused, and not any more when it goes on.
 my $another = new_standby($primary, 'another');
-my $late = qr/The background worker "snowflake keeper" is waiting until a synchronous standby has flushed the mark/;
+my $late = qr/The background worker "snowflake keeper" is waiting for a synchronous standby to flush WAL/;
 require_standby('standby');
 {
 	my $taker  = use_up_window();

@@ -70,7 +70,7 @@ foreach my $call ('snowflake_next()', 'snowflake_next(3)')
 		qr/HINT:  Take the ID from the primary/);
 }
 call_fails($standby, 'in recovery: forget', 'SELECT snowflake_forget_mark()', '25006',
-	qr/cannot forget the snowflake mark during recovery/);
+	qr/cannot execute snowflake_forget_mark\(\) during recovery/);
 my $decode = "SELECT * FROM snowflake_decode($id)";
 my $fields = $primary->safe_psql('postgres', $decode);
 is($standby->safe_psql('postgres', $decode), $fields, 'in recovery: IDs decode');

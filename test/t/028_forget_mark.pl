@@ -30,7 +30,7 @@ $node->safe_psql('postgres', 'CREATE ROLE somebody LOGIN');
 my $call = 'SELECT snowflake_forget_mark()';
 call_fails($node, 'not granted', "SET ROLE somebody; $call", '42501', qr/permission denied for function snowflake_forget_mark/);
 $node->safe_psql('postgres', 'GRANT EXECUTE ON FUNCTION snowflake_forget_mark() TO somebody');
-call_fails($node, 'granted', "SET ROLE somebody; $call", '42501', qr/must be superuser to forget the snowflake mark/);
+call_fails($node, 'granted', "SET ROLE somebody; $call", '42501', qr/must be superuser to call snowflake_forget_mark\(\)/);
 clock_refuses($node, 'nothing has changed', 86_400);
 
 my $offset = -s $node->logfile;
@@ -39,8 +39,8 @@ is($status, 0, 'a superuser may');
 like($warning, qr/WARNING:  snowflake IDs start from the system clock again/, 'it warns');
 like($warning, qr/DETAIL:  This assumes that worker ID 2 has never issued an ID later than now\. If it has, IDs repeat\./, 'and says what it assumes');
 my $log = log_since($node, $offset);
-like($log, qr/LOG:  snowflake mark is to be forgotten, by role "\w+"/, 'the log says who');
-like($log, qr/LOG:  snowflake mark was forgotten\n.*DETAIL:  It was .* and is .*; IDs are issued as worker 2\./, 'and what');
+like($log, qr/LOG:  snowflake_forget_mark\(\) was called by role "\w+"/, 'the log says who');
+like($log, qr/LOG:  snowflake_forget_mark\(\) has taken effect\n.*DETAIL:  The mark was .* and is now .*; IDs are issued as worker 2\./, 'and what');
 
 # From the clock, and durably so.
 my @issued = ([ take_ids($node, 1000) ]);
@@ -63,7 +63,7 @@ $node->set_clock(0);
 # A call that is given up is withdrawn: what is issued after it is not forgotten.
 sub forgotten
 {
-	return scalar(() = slurp_file($node->logfile) =~ /LOG:  snowflake mark was forgotten/g);
+	return scalar(() = slurp_file($node->logfile) =~ /LOG:  snowflake_forget_mark\(\) has taken effect/g);
 }
 
 my @ways = (
@@ -135,7 +135,7 @@ $node->set_clock(0);
 $node->append_conf('postgresql.conf', 'snowflake.max_ahead = 1h');
 $node->reload;
 call_fails($node, 'issued ahead', $call, '55000',
-	qr/cannot forget the snowflake mark: worker ID 2 has issued IDs whose time is still to come/,
+	qr/cannot execute snowflake_forget_mark\(\) because worker ID 2 has issued IDs with a future time/,
 	qr/DETAIL:  Since it was started this server has issued IDs up to .*, and the clock shows /,
 	qr/HINT:  Give the server a worker ID that nobody has used, restart it, and call snowflake_forget_mark\(\) again/);
 is(forgotten(), $count, 'nothing was forgotten');

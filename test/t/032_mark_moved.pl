@@ -68,7 +68,7 @@ foreach my $round (1, 2)
 		ok($happened->(), "$name: so it is");
 		resume_process($keeper, 'the keeper');
 		ok( poll_until(sub {
-				log_since($node, $offset) =~ /WARNING:  snowflake mark was moved by somebody else\n.*DETAIL:  It was .*, and is .*\.\n.*HINT:  No role but a superuser should be granted EXECUTE on functions that create, advance or drop replication origins\./;
+				log_since($node, $offset) =~ /WARNING:  replication origin 65001 of snowflake was changed by another process\n.*DETAIL:  It was .*, and is now .*\.\n.*HINT:  Grant EXECUTE on functions that create, advance or drop replication origins to superusers only\./;
 			}),
 			"$name: the log warns");
 
@@ -89,14 +89,14 @@ name_origin();
 meddle(q{pg_replication_origin_advance('moved', '0/0'::pg_lsn + (2 * power(2::numeric, 43) + extract(epoch FROM now()) * 1000)::numeric(20))});
 ok( poll_until(sub {
 		my ($status, $out, $err) = $node->psql('postgres', 'SELECT count(*) FROM (SELECT snowflake_next(1000000)) AS ids');
-		return $err =~ /DETAIL:  The background worker "snowflake keeper" failed at .*: could not raise the snowflake mark\.\n/
-		  && $err =~ /HINT:  The server's timeline went back\. Move the data to a new cluster, with a worker ID that nobody has used\./;
+		return $err =~ /DETAIL:  The background worker "snowflake keeper" failed at .*: could not advance replication origin 65001 of snowflake\.\n/
+		  && $err =~ /HINT:  The server went back to an earlier timeline\. Move the data to a new cluster, with a worker ID that has never been used\./;
 	}),
 	'another timeline: calls fail');
-like(slurp_file($node->logfile), qr/ERROR:  could not raise the snowflake mark\n.*DETAIL:  It was written on timeline 3, and this is timeline 1\./,
+like(slurp_file($node->logfile), qr/ERROR:  could not advance replication origin 65001 of snowflake\n.*DETAIL:  It was written on timeline 3, and the server is on timeline 1\./,
 	'another timeline: the log says which');
 $node->restart;
-call_fails($node, 'another timeline, restarted', 'SELECT snowflake_next()', '55000', qr/could not raise the snowflake mark/);
+call_fails($node, 'another timeline, restarted', 'SELECT snowflake_next()', '55000', qr/could not advance replication origin 65001 of snowflake/);
 
 $node->stop;
 done_testing();
