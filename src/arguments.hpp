@@ -56,7 +56,7 @@ raise_unknown(const char *what, std::string_view name, const Table &known)
 	}
 	ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 					errmsg("unknown %s: \"%.*s\"", what, static_cast<int>(name.size()), name.data()),
-					errdetail("Known are %s.", names.data)));
+					errdetail("Known names are %s.", names.data)));
 }
 
 } // namespace snowflake

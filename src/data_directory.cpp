@@ -70,7 +70,7 @@ check_origin_file()
 	if (!exists(kOriginFile))
 		ereport(FATAL, (errcode_for_file_access(),
 						errmsg("could not find file \"%s\"", kOriginFile),
-						errdetail("It keeps which snowflake IDs this cluster may have issued. Without it IDs might be issued twice."),
+						errdetail("It records which snowflake IDs this cluster may have issued. Without it, IDs might be issued twice."),
 						errhint("Restore the file. If this cluster has never issued snowflake IDs, start and stop it once without snowflake in \"shared_preload_libraries\", which creates the file.")));
 }
 
@@ -81,7 +81,7 @@ refuse_copy(const char *evidence)
 					errmsg("this data directory is a copy of another server's, and was not promoted"),
 					errdetail("%s, and there is neither \"%s\" nor \"%s\". The other server may still issue snowflake IDs as worker %d.",
 							  evidence, STANDBY_SIGNAL_FILE, RECOVERY_SIGNAL_FILE, worker_id),
-					errhint("Stop the other server, or set \"snowflake.worker_id\" to one that nobody has used. Then create \"%s\", start this server, and promote it.",
+					errhint("Stop the other server, or set \"snowflake.worker_id\" to one that has never been used. Then create \"%s\", start this server, and promote it.",
 							STANDBY_SIGNAL_FILE)));
 }
 
@@ -157,7 +157,7 @@ may_be_rolled_back()
 	if (recovery_is_asked_for() || control_state() == DB_SHUTDOWNED)
 		return false;
 	ereport(LOG, (errmsg("snowflake IDs start \"snowflake.max_ahead\" ahead of the clock"),
-				  errdetail("The machine was started since the server ran last, and the server was not shut down: its data may be older than the IDs that it issued.")));
+				  errdetail("The machine was restarted since the server last ran, and the server was not shut down cleanly. Its data may be older than the IDs that it issued.")));
 	return true;
 }
 

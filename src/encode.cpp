@@ -28,7 +28,7 @@ raise_no_such_time(TimestampTz time)
 	ereport(ERROR, (errcode(ERRCODE_DATETIME_VALUE_OUT_OF_RANGE),
 					errmsg("timestamp out of range for snowflake IDs: %s",
 						   pstrdup(timestamptz_to_str(time))),
-					errdetail("This layout has the times from %s up to %s.",
+					errdetail("This layout covers the times from %s to %s.",
 							  to_text(layout.epoch_ms), to_text(layout.unix_ms(kEndOfTime - 1)))));
 }
 

@@ -48,10 +48,10 @@ raise_issued_ahead()
 {
 	ereport(ERROR, (errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
 					errmsg("cannot execute snowflake_forget_mark() because worker ID %d has issued IDs with a future time", worker_id),
-					errdetail("Since it was started this server has issued IDs up to %s, and the clock shows %s.",
+					errdetail("Since it was started, this server has issued IDs up to %s, and the clock shows %s.",
 							  to_text(layout.unix_ms(shared->issued_until.load())),
 							  to_text(read_system_clock().unix_ms)),
-					errhint("Give the server a worker ID that nobody has used, restart it, and call snowflake_forget_mark() again.")));
+					errhint("Give the server a worker ID that has never been used, restart it, and call snowflake_forget_mark() again.")));
 }
 
 /*
@@ -91,8 +91,8 @@ snowflake_forget_mark(PG_FUNCTION_ARGS)
 	require_layout();
 	require_permission();
 	ereport(WARNING, (errmsg("snowflake IDs start from the system clock again"),
-					  leasing() ? errdetail("They go on with another lease of the registry: they do not repeat, but are below those that had a later time.")
-								: errdetail("This assumes that worker ID %d has never issued an ID later than now. If it has, IDs repeat.",
+					  leasing() ? errdetail("They are issued with another lease from the registry. They do not repeat, but sort below IDs that had a later time.")
+								: errdetail("This assumes that worker ID %d has never issued an ID later than now. If it has, IDs will repeat.",
 											worker_id)));
 	ereport(LOG, (errmsg("snowflake_forget_mark() was called by role \"%s\"",
 						 GetUserNameFromId(GetUserId(), false))));

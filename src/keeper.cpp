@@ -79,7 +79,7 @@ Keeper::enter(KeeperState state)
 	state_ = state;
 	if (state == KeeperState::kWrongLayout)
 		/* Callers find out by themselves; only a restart can help. */
-		ereport(WARNING, (errmsg("no snowflake IDs are issued: the configured layout is not the one of this cluster's IDs")));
+		ereport(WARNING, (errmsg("no snowflake IDs are issued: the configured layout does not match this cluster's IDs")));
 }
 
 /*

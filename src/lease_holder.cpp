@@ -55,7 +55,7 @@ void
 LeaseHolder::note_success()
 {
 	if (failures_ > 0)
-		ereport(LOG, (errmsg("snowflake registry grants a lease again")));
+		ereport(LOG, (errmsg("snowflake registry is granting leases again")));
 	failures_ = 0;
 	since_failure_.reset();
 	LWLockAcquire(shared->lock, LW_EXCLUSIVE);
@@ -117,7 +117,7 @@ LeaseHolder::accept_renewal(const Lease &granted)
 {
 	if (granted.worker != shared->lease.worker || granted.until < shared->lease.until)
 	{
-		note_failure("its answer to a renewal is another lease");
+		note_failure("it answered a renewal with a different lease");
 		return;
 	}
 
@@ -140,7 +140,7 @@ LeaseHolder::accept_answer()
 	granted.renew_at = asked_at_ + std::max<int64_t>(granted.until - asked_at_, 0) / 3;
 	if (worker_id >= 0 && granted.worker != worker_id)
 	{
-		note_failure("it leases another worker ID than the one that is configured");
+		note_failure("it granted a worker ID other than the configured one");
 		return {};
 	}
 	if (renewing_)
@@ -159,7 +159,7 @@ LeaseHolder::accept_loss()
 	Lease		lost = shared->lease;
 
 	ereport(WARNING, (errmsg("lost the lease of snowflake worker ID %d", lost.worker),
-					  errdetail("The registry: %s.", request_.failure())));
+					  errdetail("The registry said: %s.", request_.failure())));
 	lost.token[0] = '\0';
 	hold(lost);
 }
@@ -286,7 +286,7 @@ LeaseHolder::give_back(int64_t used_until)
 	finish_request(since_start);
 	if (request_.state() != RegistryState::kAnswered)
 		ereport(LOG, (errmsg("could not give back the lease of snowflake worker ID %d", lease.worker),
-					  errdetail("It ends by itself when the time is %s.", to_text(layout.unix_ms(lease.until)))));
+					  errdetail("It ends by itself at %s.", to_text(layout.unix_ms(lease.until)))));
 	request_.end();
 }
 

@@ -32,11 +32,11 @@ confirm_layout()
 		return;
 	if (*pinned != layout)
 		ereport(ERROR, (errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
-						errmsg("the configured snowflake layout is not the one of this cluster's IDs"),
+						errmsg("the configured snowflake layout does not match this cluster's IDs"),
 						errdetail("Configured: epoch %s, %d worker bits. Pinned when the first ID was issued: epoch %s, %d worker bits.",
 								  to_text(layout.epoch_ms), layout.worker_bits,
 								  to_text(pinned->epoch_ms), pinned->worker_bits),
-						errhint("Set \"snowflake.epoch\" and \"snowflake.worker_bits\" in postgresql.conf back to what is pinned, and restart the server.")));
+						errhint("Set \"snowflake.epoch\" and \"snowflake.worker_bits\" back to the pinned values in postgresql.conf, and restart the server.")));
 	layout_confirmed = true;
 }
 

@@ -28,7 +28,7 @@ raise_exhausted()
 	ereport(ERROR, (errcode(ERRCODE_SEQUENCE_GENERATOR_LIMIT_EXCEEDED),
 					errmsg("the time bits of snowflake IDs are used up"),
 					errdetail("This layout ends at %s.", to_text(layout.unix_ms(kEndOfTime))),
-					errhint("If that is still to come, set the system clock right.")));
+					errhint("If that time is in the future, correct the system clock.")));
 }
 
 /* blocked_ms: the time of the ID that cannot be issued yet. */
@@ -37,10 +37,10 @@ raise_clock_behind(int64_t blocked_ms, int64_t now)
 {
 	ereport(ERROR, (errcode(ERRCODE_SYSTEM_ERROR),
 					errmsg("the system clock is too far behind the newest snowflake ID"),
-					errdetail("The clock shows %s, the next ID would have the time %s: %s ahead, where \"snowflake.max_ahead\" allows %s.",
+					errdetail("The clock shows %s, and the next ID would have the time %s, which is %s ahead; \"snowflake.max_ahead\" allows %s.",
 							  to_text(layout.unix_ms(now)), to_text(layout.unix_ms(blocked_ms)),
 							  duration_text(blocked_ms - now), duration_text(max_ahead)),
-					errhint("IDs are issued again when the clock shows %s. If it was in the future by mistake: give the server a worker ID that nobody has used, restart it, and call snowflake_forget_mark() as superuser.",
+					errhint("IDs will be issued again when the clock shows %s. If the clock was set to the future by mistake, give the server a worker ID that has never been used, restart it, and call snowflake_forget_mark() as a superuser.",
 							to_text(layout.unix_ms(blocked_ms - max_ahead)))));
 }
 
@@ -49,8 +49,8 @@ raise_in_recovery()
 {
 	ereport(ERROR, (errcode(ERRCODE_READ_ONLY_SQL_TRANSACTION),
 					errmsg("cannot issue snowflake IDs during recovery"),
-					errdetail("The primary issues IDs as the worker ID that is configured here."),
-					errhint("Take the ID from the primary.")));
+					errdetail("The primary issues IDs with the worker ID that is configured here."),
+					errhint("Get the ID from the primary.")));
 }
 
 /*
@@ -71,10 +71,10 @@ raise_no_lease()
 
 	if (lease.until > now)
 		ereport(ERROR, (errcode(ERRCODE_SYSTEM_ERROR),
-						errmsg("snowflake IDs are ahead of the clock as far as the lease of their worker ID reaches"),
+						errmsg("snowflake IDs have run ahead of the clock to the end of the lease of their worker ID"),
 						errdetail("The clock shows %s, and the lease of worker ID %d ends at %s.",
 								  to_text(layout.unix_ms(now)), lease.worker, to_text(layout.unix_ms(lease.until))),
-						errhint("IDs are issued again when the clock has caught up. A longer \"snowflake.lease_duration\" lets them run further ahead.")));
+						errhint("IDs will be issued again when the clock has caught up. A longer \"snowflake.lease_duration\" lets them run further ahead.")));
 
 	const char *ended = lease.until > 0
 							? psprintf("The lease of worker ID %d ended at %s.", lease.worker, to_text(layout.unix_ms(lease.until)))
@@ -83,9 +83,9 @@ raise_no_lease()
 	ereport(ERROR, (errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
 					errmsg("this server holds no lease of a worker ID"),
 					failure.count == 0 ? errdetail("%s The registry has not answered yet.", ended) :
-					may_see_all() ? errdetail("%s The registry, at %s: %s.", ended, timestamptz_to_str(failure.at), failure.message) :
-									errdetail("%s The registry did not grant one at %s.", ended, timestamptz_to_str(failure.at)),
-					errhint("IDs are issued again as soon as the registry grants a lease; see lease_error in snowflake_status and the server log.")));
+					may_see_all() ? errdetail("%s The last request to the registry failed at %s: %s.", ended, timestamptz_to_str(failure.at), failure.message) :
+									errdetail("%s The last request to the registry failed at %s.", ended, timestamptz_to_str(failure.at)),
+					errhint("IDs will be issued again as soon as the registry grants a lease. See \"lease_error\" in snowflake_status, and the server log.")));
 }
 
 /*
@@ -107,8 +107,8 @@ raise_keeper_late()
 
 	const bool	failed = failure.count > 0;
 	const char *hint = failed && failure.hint[0] != '\0' && may_see_all() ? failure.hint :
-		!failed && !running ? "Look into the server log, and see that \"max_worker_processes\" leaves a worker for it." :
-							  "Look into the server log.";
+		!failed && !running ? "Check the server log, and make sure that \"max_worker_processes\" leaves room for the background worker." :
+							  "Check the server log.";
 
 	ereport(ERROR, (errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
 					errmsg("could not issue a snowflake ID: the background worker did not respond in time"),
@@ -118,7 +118,7 @@ raise_keeper_late()
 									   timestamptz_to_str(failure.at)) :
 					!running ? errdetail("The background worker \"snowflake keeper\" is not running.") :
 					attempt[0] != '\0' ? errdetail("The background worker \"snowflake keeper\" is %s.", attempt) :
-										 errdetail("The background worker \"snowflake keeper\" does not answer."),
+										 errdetail("The background worker \"snowflake keeper\" is not responding."),
 					errhint("%s", hint)));
 }
 

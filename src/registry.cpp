@@ -268,7 +268,7 @@ RegistryRequest::advance()
 		state_ = go_on();
 	}
 	if (state_ == RegistryState::kAsking && late)
-		state_ = fail("it has not answered in time");
+		state_ = fail("it did not answer in time");
 	return state_;
 }
 

@@ -79,7 +79,7 @@ check_registry(const char *uuid)
 	known[length] = '\0';
 	if (strcmp(known, uuid) == 0)
 		return nullptr;
-	return psprintf("it is another registry than before: %s, where file \"%s\" in the data directory has %s",
+	return psprintf("it is not the same registry as before: it is %s, but file \"%s\" in the data directory has %s",
 					uuid, kRegistryFile, known);
 }
 
@@ -87,7 +87,7 @@ const char *
 read_grant(const PGresult *result, Lease *grant)
 {
 	constexpr int64_t kLastMs = int64_t{1} << 43;
-	static constexpr char kImpossible[] = "its answer has values that no lease can have";
+	static constexpr char kImpossible[] = "its answer has values that are impossible for a lease";
 	const char *field[kGrantColumns];
 	int64_t		worker,
 				from,
@@ -96,13 +96,13 @@ read_grant(const PGresult *result, Lease *grant)
 				epoch_ms;
 
 	if (PQntuples(result) == 0)
-		return "it answers with no lease: it has been closed until an administrator calls snowflake_registry.fence(), or has just fenced itself";
+		return "it returned no lease: it is closed until an administrator calls snowflake_registry.fence(), or has just fenced itself";
 	if (PQntuples(result) != 1 || PQnfields(result) != kGrantColumns)
-		return "its answer has another form than a lease";
+		return "its answer does not have the form of a lease";
 	for (int i = 0; i < kGrantColumns; i++)
 	{
 		if (PQgetisnull(result, 0, i))
-			return "its answer has another form than a lease";
+			return "its answer does not have the form of a lease";
 		field[i] = PQgetvalue(result, 0, i);
 	}
 

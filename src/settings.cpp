@@ -89,15 +89,15 @@ define_layout()
 	const char *epoch_found = find_setting(kEpoch);
 
 	DefineCustomStringVariable(kWorkerBits,
-							   "Sets how many bits of an ID are the worker ID's.",
-							   "1 to 16, in plain decimal digits. The sequence has 22 minus that. It cannot be changed once IDs have been issued.",
+							   "Sets the number of bits of an ID that hold the worker ID.",
+							   "1 to 16, in plain decimal digits. The sequence gets the rest of the 22 bits. It cannot be changed once IDs have been issued.",
 							   &worker_bits_text, "10",
 							   PGC_POSTMASTER, 0, snowflake_check_worker_bits, nullptr, nullptr);
 	check_text(kWorkerBits, bits_found, worker_bits_text, kAllowedWorkerBits);
 	layout.worker_bits = static_cast<int>(*parse_worker_bits(worker_bits_text));
 
 	DefineCustomStringVariable(kEpoch,
-							   "Sets the time that IDs count their milliseconds from.",
+							   "Sets the time from which IDs count milliseconds.",
 							   "ISO 8601, UTC, from 1970 on and not in the future. It cannot be changed once IDs have been issued.",
 							   &epoch, "2023-01-01 00:00:00 UTC",
 							   PGC_POSTMASTER, 0, snowflake_check_epoch, nullptr, nullptr);
@@ -141,7 +141,7 @@ define_registry()
 
 	DefineCustomStringVariable(kRegistry,
 							   "Sets how to connect to the registry that leases worker IDs.",
-							   "A libpq connection string. With \"snowflake.worker_id\" set as well, that worker ID is leased. Whether there is a registry is decided when the server starts.",
+							   "A libpq connection string. With \"snowflake.worker_id\" set as well, that worker ID is leased. Whether the server uses a registry is decided when it starts.",
 							   &registry_conninfo, "",
 							   PGC_SIGHUP, GUC_SUPERUSER_ONLY, snowflake_check_registry, nullptr, nullptr);
 	if (!is_connection_string(registry_conninfo))
@@ -149,8 +149,8 @@ define_registry()
 	is_leasing = *registry_conninfo != '\0';
 
 	DefineCustomIntVariable(kLeaseDuration,
-							"Sets how much time of IDs a lease reserves at a time.",
-							"1 second to 1 day. So long the registry may be away at the most.",
+							"Sets how much ID time a lease reserves.",
+							"1 second to 1 day. IDs keep flowing for up to this long while the registry is unreachable.",
 							&lease_duration, 60'000, 1000, 86'400'000,
 							PGC_SIGHUP, GUC_UNIT_MS, nullptr, nullptr, nullptr);
 	check_int(kLeaseDuration, duration_found, lease_duration, GUC_UNIT_MS, "1s to 1d");
@@ -163,7 +163,7 @@ define_max_ahead()
 
 	DefineCustomIntVariable(kMaxAhead,
 							"Sets how far IDs may run ahead of the clock.",
-							"0 to 1 hour. A burst uses it up, and so does a clock that steps back; then callers wait.",
+							"0 to 1 hour. Bursts and backward steps of the clock use it up; callers then wait.",
 							&max_ahead, 5000, 0, 3'600'000,
 							PGC_SIGHUP, GUC_UNIT_MS, nullptr, nullptr, nullptr);
 	check_int(kMaxAhead, found, max_ahead, GUC_UNIT_MS, "0 to 1h");

@@ -61,7 +61,7 @@ origin_states_are_short()
 static void
 log_what_is_issued()
 {
-	ereport(LOG, (worker_id < 0 ? errmsg("snowflake IDs are issued as a worker that the registry leases, of 0 to %d", layout.max_worker())
+	ereport(LOG, (worker_id < 0 ? errmsg("snowflake IDs are issued with a worker ID leased from the registry, of 0 to %d", layout.max_worker())
 								: errmsg("snowflake IDs are issued as worker %d (%s), of 0 to %d",
 										 worker_id, worker_source, layout.max_worker()),
 				  errdetail("The layout allows %lld IDs a second, until %s.",

@@ -95,7 +95,7 @@ refuse(const config_generic *unknown, config_generic *const *settings, int count
 						? errdetail("It is set in file \"%s\", line %d.", unknown->sourcefile, unknown->sourceline)
 						: errdetail("It is set by the %s.", GucSource_Names[unknown->source]),
 					meant ? errhint("Perhaps you meant \"%s\". Correct it, or remove it, and start the server again.", meant)
-						  : errhint("Remove it, and start the server again. There are: %s.", list_known(settings, count))));
+						  : errhint("Remove it, and start the server again. Known parameters are %s.", list_known(settings, count))));
 }
 
 void

@@ -86,8 +86,8 @@ define_worker_id()
 	const char *found = find_setting(kWorkerId);
 
 	DefineCustomStringVariable(kWorkerId,
-							   "Sets which worker this server is; no other server may be the same.",
-							   "0 to 2^snowflake.worker_bits - 1, in plain decimal digits. Where no configuration gives it, the environment variable SNOWFLAKE_WORKER_ID does.",
+							   "Sets the worker ID of this server; no other server may have the same one.",
+							   "0 to 2^snowflake.worker_bits - 1, in plain decimal digits. If it is not configured, the environment variable SNOWFLAKE_WORKER_ID is used.",
 							   &worker_id_text, "",
 							   PGC_POSTMASTER, 0, snowflake_check_worker_id, nullptr, nullptr);
 	return found;

@@ -148,7 +148,7 @@ foreach my $name ('snowflake.node', 'snowflake.foo', 'snowflake.x')
 {
 	configure('snowflake.worker_id = 1', "$name = 1");
 	start_fails($node, $name, qr/FATAL:  unrecognized configuration parameter "$name"/,
-		qr/HINT:  Remove it, and start the server again\. There are: \Q$known\E\./);
+		qr/HINT:  Remove it, and start the server again\. Known parameters are \Q$known\E\./);
 }
 configure('snowflake.worker_id = 1');
 start_fails_with('unknown on the command line', '-c snowflake.foo=1',
@@ -244,7 +244,7 @@ foreach my $line ('snowflake.worker_bits = 9', "snowflake.epoch = '2023-01-02'")
 		my ($status, $out, $err) = $node->psql('postgres', "\\set VERBOSITY verbose\nSELECT $call");
 
 		isnt($status, 0, "$line: $call fails");
-		like($err, qr/ERROR:  55000: the configured snowflake layout is not the one of this cluster's IDs/, "$line: $call says why");
+		like($err, qr/ERROR:  55000: the configured snowflake layout does not match this cluster's IDs/, "$line: $call says why");
 		like($err, qr/Pinned when the first ID was issued: epoch 2023-01-01 00:00:00\+00, 10 worker bits/, "$line: $call says what is pinned");
 		like($err, qr/HINT:  Set "snowflake.epoch" and "snowflake.worker_bits"/, "$line: $call says how to go back");
 	}

@@ -36,7 +36,7 @@ sub used_up
 		call_fails($node, "$name: $call", "SET timezone = 'UTC'; SELECT $call", '2200H',
 			qr/the time bits of snowflake IDs are used up\n/,
 			qr/DETAIL:  This layout ends at 2039-09-07 15:47:35.552\+00\.\n/,
-			qr/HINT:  If that is still to come, set the system clock right\.\n/);
+			qr/HINT:  If that time is in the future, correct the system clock\.\n/);
 	}
 	return;
 }

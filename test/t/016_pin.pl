@@ -15,7 +15,7 @@ use Registry;
 use Snowflake;
 use Test::More;
 
-my $wrong = 'the configured snowflake layout is not the one of this cluster\'s IDs';
+my $wrong = 'the configured snowflake layout does not match this cluster\'s IDs';
 
 sub is_pinned
 {
@@ -65,7 +65,7 @@ foreach my $node ($primary, $standby)
 			qr/Pinned when the first ID was issued: epoch 2020-01-01 00:00:00\+00, 9 worker bits/)
 		  foreach 'snowflake_next()', "snowflake_decode($id)";
 	}
-	like(slurp_file($node->logfile), qr/WARNING:  no snowflake IDs are issued: the configured layout is not the one/, 'the log says so')
+	like(slurp_file($node->logfile), qr/WARNING:  no snowflake IDs are issued: the configured layout does not match/, 'the log says so')
 	  if $node == $primary;
 	$node->append_conf('postgresql.conf', 'snowflake.worker_bits = 9');
 	$node->restart;

@@ -66,8 +66,8 @@ foreach my $call ('snowflake_next()', 'snowflake_next(3)')
 {
 	call_fails($standby, "in recovery: $call", "SELECT $call", '25006',
 		qr/cannot issue snowflake IDs during recovery/,
-		qr/DETAIL:  The primary issues IDs as the worker ID that is configured here/,
-		qr/HINT:  Take the ID from the primary/);
+		qr/DETAIL:  The primary issues IDs with the worker ID that is configured here/,
+		qr/HINT:  Get the ID from the primary/);
 }
 call_fails($standby, 'in recovery: forget', 'SELECT snowflake_forget_mark()', '25006',
 	qr/cannot execute snowflake_forget_mark\(\) during recovery/);
@@ -84,7 +84,7 @@ foreach my $setting ([ 'worker_bits', '9' ], [ 'epoch', '2023-01-02' ])
 	$standby->append_conf('postgresql.conf', "snowflake.$name = '$value'");
 	$standby->restart;
 	call_fails($standby, "$name: $_", "SELECT $_", '55000',
-		qr/the configured snowflake layout is not the one of this cluster's IDs/,
+		qr/the configured snowflake layout does not match this cluster's IDs/,
 		qr/Pinned when the first ID was issued: epoch 2023-01-01 00:00:00\+00, 10 worker bits/)
 	  foreach 'snowflake_next()', "snowflake_decode($id)", "snowflake_timestamp($id)";
 	$standby->append_conf('postgresql.conf', "snowflake.$name = '$before'");
@@ -99,7 +99,7 @@ $standby->restart;
 $primary->stop;
 $standby->promote;
 call_fails($standby, 'promoted, another layout', 'SELECT snowflake_next()', '55000',
-	qr/the configured snowflake layout is not the one of this cluster's IDs/);
+	qr/the configured snowflake layout does not match this cluster's IDs/);
 $standby->append_conf('postgresql.conf', 'snowflake.worker_bits = 10');
 $standby->restart;
 cmp_ok(next_id($standby), '>', $newest, 'back again, IDs go on');

@@ -37,7 +37,7 @@ my $offset = -s $node->logfile;
 my ($status, $out, $warning) = $node->psql('postgres', $call);
 is($status, 0, 'a superuser may');
 like($warning, qr/WARNING:  snowflake IDs start from the system clock again/, 'it warns');
-like($warning, qr/DETAIL:  This assumes that worker ID 2 has never issued an ID later than now\. If it has, IDs repeat\./, 'and says what it assumes');
+like($warning, qr/DETAIL:  This assumes that worker ID 2 has never issued an ID later than now\. If it has, IDs will repeat\./, 'and says what it assumes');
 my $log = log_since($node, $offset);
 like($log, qr/LOG:  snowflake_forget_mark\(\) was called by role "\w+"/, 'the log says who');
 like($log, qr/LOG:  snowflake_forget_mark\(\) has taken effect\n.*DETAIL:  The mark was .* and is now .*; IDs are issued as worker 2\./, 'and what');
@@ -136,8 +136,8 @@ $node->append_conf('postgresql.conf', 'snowflake.max_ahead = 1h');
 $node->reload;
 call_fails($node, 'issued ahead', $call, '55000',
 	qr/cannot execute snowflake_forget_mark\(\) because worker ID 2 has issued IDs with a future time/,
-	qr/DETAIL:  Since it was started this server has issued IDs up to .*, and the clock shows /,
-	qr/HINT:  Give the server a worker ID that nobody has used, restart it, and call snowflake_forget_mark\(\) again/);
+	qr/DETAIL:  Since it was started, this server has issued IDs up to .*, and the clock shows /,
+	qr/HINT:  Give the server a worker ID that has never been used, restart it, and call snowflake_forget_mark\(\) again/);
 is(forgotten(), $count, 'nothing was forgotten');
 push @issued, [ take_ids($node, 1000) ];
 check_ids('issued ahead', @issued);

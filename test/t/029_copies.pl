@@ -139,7 +139,7 @@ foreach (1, 2)
 {
 	start_fails($promoted, 'the file with the mark is gone',
 		qr/FATAL:  could not find file "pg_logical\/replorigin_checkpoint"/,
-		qr/DETAIL: .*Without it IDs might be issued twice/, qr/HINT:  Restore the file\./);
+		qr/DETAIL: .*Without it, IDs might be issued twice/, qr/HINT:  Restore the file\./);
 }
 $promoted->append_conf('postgresql.conf', q{shared_preload_libraries = ''});
 $promoted->start;

@@ -60,7 +60,7 @@ foreach my $line ('snowflake.worker_bits = 9', "snowflake.epoch = '2023-01-02'")
 	$node->append_conf('other.conf', $line);
 	$node->append_conf('postgresql.conf', "include_if_exists = 'other.conf'");
 	$node->restart;
-	refuse($line, qr/ERROR:  55000: the configured snowflake layout is not the one of this cluster's IDs/);
+	refuse($line, qr/ERROR:  55000: the configured snowflake layout does not match this cluster's IDs/);
 	work($line);
 	unlink $node->data_dir . '/other.conf';
 }

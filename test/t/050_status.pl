@@ -77,7 +77,7 @@ ok($paced->poll_query_until('postgres', 'SELECT window_until < clock_timestamp()
 ($status, $out, $err) = $paced->psql('postgres', 'SELECT snowflake_next()', timeout => $PostgreSQL::Test::Utils::timeout_default);
 resume_process($keeper, 'the keeper');
 like($err, qr/ERROR:  could not issue a snowflake ID: the background worker did not respond in time/, 'a call does not wait for a stopped keeper for ever');
-like($err, qr/"snowflake keeper" does not answer/, 'and says what is wrong');
+like($err, qr/"snowflake keeper" is not responding/, 'and says what is wrong');
 ok(next_id($paced), 'IDs go on when the keeper does');
 $paced->stop;
 
@@ -128,7 +128,7 @@ foreach my $role ('nobody', 'watcher')
 	($fails, $words, $call_err) = $failing->psql('postgres', "SET ROLE $role; SELECT snowflake_next()");
 	like($call_err, qr/DETAIL:  The background worker "snowflake keeper" failed at \d{4}-\d\d-\d\d \d\d:\d\d:\d\d\S*[.:]/, "$role: a call says that it failed, and when");
 	is($call_err =~ /replication state/, $sees ? 1 : '', "$role: why it failed");
-	like($call_err, $sees ? qr/HINT:  Increase / : qr/HINT:  Look into the server log\./, "$role: the hint");
+	like($call_err, $sees ? qr/HINT:  Increase / : qr/HINT:  Check the server log\./, "$role: the hint");
 }
 
 # It takes longer each time: after the second failure it waits once more for as

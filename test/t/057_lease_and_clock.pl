@@ -32,15 +32,15 @@ my $taker = start_taker($node);
 wait_for_ids($taker, 20_000);
 $node->set_clock(-1800);
 wait_for_end($taker);
-like($taker->{errors}, qr/ERROR:  snowflake IDs are ahead of the clock as far as the lease of their worker ID reaches/, 'IDs end');
+like($taker->{errors}, qr/ERROR:  snowflake IDs have run ahead of the clock to the end of the lease of their worker ID/, 'IDs end');
 push @incarnations, [ $taker->{file} ];
 cmp_ok(last_line($taker->{file}), '<', $node->safe_psql('postgres', 'SELECT snowflake_min_id(lease_valid_until) FROM snowflake_status'),
 	'before the end of the lease');
 my $renewals = $registry->safe_psql('postgres', 'SELECT changes FROM snowflake_registry.registry');
 call_fails($node, 'the clock is behind', 'SELECT snowflake_next()', '58000',
-	qr/snowflake IDs are ahead of the clock as far as the lease of their worker ID reaches/,
+	qr/snowflake IDs have run ahead of the clock to the end of the lease of their worker ID/,
 	qr/DETAIL:  The clock shows .*, and the lease of worker ID $worker ends at .*\./,
-	qr/HINT:  IDs are issued again when the clock has caught up\. A longer "snowflake.lease_duration" lets them run further ahead\./);
+	qr/HINT:  IDs will be issued again when the clock has caught up\. A longer "snowflake.lease_duration" lets them run further ahead\./);
 is($registry->safe_psql('postgres', 'SELECT changes FROM snowflake_registry.registry'), $renewals, 'meanwhile the lease is left as it is');
 
 # A longer lease lets them.

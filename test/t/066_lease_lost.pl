@@ -52,7 +52,7 @@ wait_for_ids($taker, 100_000);
 my $keeper = pause_keeper($node);
 my ($from, $until) = take_over($worker);
 resume_process($keeper, 'the keeper');
-ok( poll_until(sub { slurp_file($errors) =~ /WARNING:  lost the lease of snowflake worker ID $worker\n.*DETAIL:  The registry: / }),
+ok( poll_until(sub { slurp_file($errors) =~ /WARNING:  lost the lease of snowflake worker ID $worker\n.*DETAIL:  The registry said: / }),
 	'the old token is refused');
 ok( poll_until(sub {
 		slurp_file($errors) =~ /LOG:  snowflake IDs are issued as worker (\d+)\n.*DETAIL:  The registry leases it until .* It was worker $worker before\./

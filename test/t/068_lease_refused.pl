@@ -58,7 +58,7 @@ sub goes_on
 
 	use_database('postgres');
 	goes_on_by_itself($node, "$name: with the right registry IDs go on");
-	like(log_since($node, $offset), qr/LOG:  snowflake registry grants a lease again/, "$name: the log says so");
+	like(log_since($node, $offset), qr/LOG:  snowflake registry is granting leases again/, "$name: the log says so");
 	push @incarnations, [ take_ids($node, 1000) ];
 	return;
 }
@@ -100,7 +100,7 @@ sub logs
 foreach (
 	[ 'layout',  'worker_bits => 11', qr/it has another layout: epoch 2023-01-01 00:00:00\+00, 11 worker bits; configured here: epoch 2023-01-01 00:00:00\+00, 10 worker bits/ ],
 	[ 'epoch',   "epoch => '2024-01-01 00:00:00Z'", qr/it has another layout: epoch 2024-01-01 00:00:00\+00, 10 worker bits; configured here: epoch 2023-01-01/ ],
-	[ 'another', '', qr/it is another registry than before: ([0-9a-f-]{36}), where file "snowflake_registry" in the data directory has (?!\1)[0-9a-f-]{36}/ ])
+	[ 'another', '', qr/it is not the same registry as before: it is ([0-9a-f-]{36}), but file "snowflake_registry" in the data directory has (?!\1)[0-9a-f-]{36}/ ])
 {
 	my ($database, $setup, $why) = @$_;
 
@@ -127,8 +127,8 @@ $right = {
 	worker_bits => '10',
 	epoch       => "timestamptz '2023-01-01 00:00:00Z'",
 	registry    => "'$uuid'::uuid" };
-my $values = qr/its answer has values that no lease can have/;
-my $form   = qr/its answer has another form than a lease/;
+my $values = qr/its answer has values that are impossible for a lease/;
+my $form   = qr/its answer does not have the form of a lease/;
 
 $registry->safe_psql('postgres', 'CREATE DATABASE liar');
 $registry->safe_psql('liar', 'CREATE SCHEMA snowflake_registry');
@@ -149,11 +149,11 @@ my @lies = (
 	[ 'a lease after all time', { valid_until => "timestamptz '2200-01-01'" }, $values ],
 	[ 'worker bits that are absurd', { worker_bits => '1000000' }, $values ],
 	[ 'a registry that is no UUID', { registry => q{'that one'::text} }, $values ],
-	[ 'no row', { '' => 'WHERE false' }, qr/it answers with no lease/ ],
+	[ 'no row', { '' => 'WHERE false' }, qr/it returned no lease/ ],
 	[ 'many rows', { '' => ', generate_series(1, 100000)' }, $form ],
 	[ 'an error', { worker_id => '1 / 0' }, qr/division by zero/ ],
 	[ 'a FATAL error', { worker_id => '(SELECT pg_terminate_backend(pg_backend_pid())::int)' }, qr/terminating connection due to administrator command/ ],
-	[ 'no answer', { worker_id => '(SELECT 1 FROM pg_sleep(600))' }, qr/it has not answered in time/ ]);
+	[ 'no answer', { worker_id => '(SELECT 1 FROM pg_sleep(600))' }, qr/it did not answer in time/ ]);
 foreach (@lies)
 {
 	my ($name, $lie, $why) = @$_;
@@ -196,8 +196,8 @@ foreach my $renewal (
 	push @incarnations, [ take_ids($node, 1000) ];
 	is(worker_of($node), 1, "a renewal with $name: the lease was taken");
 	logs($node, $offset, "a renewal with $name",
-		qr/WARNING:  could not lease a snowflake worker ID: its answer to a renewal is another lease\n.*DETAIL:  The lease of worker ID 1 ends at /);
-	refuses("a renewal with $name", qr/DETAIL:  The lease of worker ID 1 ended at .*: its answer to a renewal is another lease\./);
+		qr/WARNING:  could not lease a snowflake worker ID: it answered a renewal with a different lease\n.*DETAIL:  The lease of worker ID 1 ends at /);
+	refuses("a renewal with $name", qr/DETAIL:  The lease of worker ID 1 ended at .*: it answered a renewal with a different lease\./);
 }
 
 # A liar who deals the same worker ID again and again, with times of the past: our
@@ -225,7 +225,7 @@ unlike(slurp_file($node->logfile), qr/was terminated by signal|exited with exit 
 # It does not know how to take a lease back.
 $offset = -s $node->logfile;
 $node->stop('fast');
-like(log_since($node, $offset), qr/LOG:  could not give back the lease of snowflake worker ID 1\n.*DETAIL:  It ends by itself when the time is /,
+like(log_since($node, $offset), qr/LOG:  could not give back the lease of snowflake worker ID 1\n.*DETAIL:  It ends by itself at /,
 	'a lease that is not taken back: the log says so');
 
 # A worker ID that is configured, and another one that is granted.
@@ -236,7 +236,7 @@ $fixed->start;
 $fixed->safe_psql('postgres', 'CREATE EXTENSION snowflake');
 call_fails($fixed, 'another worker ID than the configured one', 'SELECT snowflake_next()', '55000',
 	qr/this server holds no lease of a worker ID/,
-	qr/DETAIL:  None has been granted yet\. The registry, at .*: it leases another worker ID than the one that is configured\./);
+	qr/DETAIL:  None has been granted yet\. The last request to the registry failed at .*: it granted a worker ID other than the configured one\./);
 answer({ worker_id => 5 });
 goes_on_by_itself($fixed, 'with the configured one IDs go on');
 is(worker_of($fixed), 5, 'as that worker');

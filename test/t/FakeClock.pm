@@ -148,9 +148,9 @@ sub clock_refuses
 	like($err, qr/ERROR:  58000: the system clock is too far behind the newest snowflake ID/, "$name: says so");
 
 	my ($clock, $next, $ahead, $allowed) = $err =~
-	  /DETAIL:  The clock shows (.+), the next ID would have the time (.+): ([\d.]+) s ahead, where "snowflake.max_ahead" allows ([\d.]+) s\./;
+	  /DETAIL:  The clock shows (.+), and the next ID would have the time (.+), which is ([\d.]+) s ahead; "snowflake.max_ahead" allows ([\d.]+) s\./;
 	my ($until) = $err =~
-	  /HINT:  IDs are issued again when the clock shows (.+?)\. If .*worker ID that nobody has used, restart it, and call snowflake_forget_mark\(\)/;
+	  /HINT:  IDs will be issued again when the clock shows (.+?)\. If .*worker ID that has never been used, restart it, and call snowflake_forget_mark\(\)/;
 
 	ok(defined $ahead, "$name: says how far");
 	ok(defined $until, "$name: says until when, and the way out");
