@@ -13,12 +13,12 @@ COMMENT ON FUNCTION snowflake_next() IS 'the next snowflake ID';
 CREATE FUNCTION snowflake_next(count integer) RETURNS SETOF bigint
 AS 'MODULE_PATHNAME', 'snowflake_next_count'
 LANGUAGE C VOLATILE STRICT PARALLEL SAFE;
-COMMENT ON FUNCTION snowflake_next(integer) IS 'the next count snowflake IDs, in increasing order';
+COMMENT ON FUNCTION snowflake_next(integer) IS 'a given number of snowflake IDs, in increasing order';
 
 CREATE FUNCTION snowflake_forget_mark() RETURNS void
 AS 'MODULE_PATHNAME', 'snowflake_forget_mark'
 LANGUAGE C VOLATILE PARALLEL UNSAFE;
-COMMENT ON FUNCTION snowflake_forget_mark() IS 'start from the clock again, as a worker ID that was never used';
+COMMENT ON FUNCTION snowflake_forget_mark() IS 'restart IDs from the clock, with a worker ID that has never been used';
 REVOKE ALL ON FUNCTION snowflake_forget_mark() FROM PUBLIC;
 
 -- Decoding
@@ -72,19 +72,19 @@ COMMENT ON FUNCTION snowflake_last_before(timestamptz) IS 'the greatest snowflak
 CREATE FUNCTION snowflake_between(id bigint, since timestamptz, until timestamptz) RETURNS boolean
 LANGUAGE SQL IMMUTABLE PARALLEL SAFE
 RETURN id >= snowflake_min_id(since) AND id <= snowflake_last_before(until);
-COMMENT ON FUNCTION snowflake_between(bigint, timestamptz, timestamptz) IS 'is the time of a snowflake ID at or after the first and before the second?';
+COMMENT ON FUNCTION snowflake_between(bigint, timestamptz, timestamptz) IS 'whether the time of a snowflake ID is at or after the first time and before the second';
 
 -- As text
 
 CREATE FUNCTION snowflake_to_text(id bigint, encoding text DEFAULT 'base32') RETURNS text
 AS 'MODULE_PATHNAME', 'snowflake_to_text'
 LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE;
-COMMENT ON FUNCTION snowflake_to_text(bigint, text) IS 'a snowflake ID as text that sorts as the number does: base32 or base58';
+COMMENT ON FUNCTION snowflake_to_text(bigint, text) IS 'a snowflake ID as text that sorts like the number, in base32 or base58';
 
 CREATE FUNCTION snowflake_from_text(value text, encoding text DEFAULT 'base32') RETURNS bigint
 AS 'MODULE_PATHNAME', 'snowflake_from_text'
 LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE;
-COMMENT ON FUNCTION snowflake_from_text(text, text) IS 'the snowflake ID that a text of snowflake_to_text() stands for';
+COMMENT ON FUNCTION snowflake_from_text(text, text) IS 'the snowflake ID in a text from snowflake_to_text()';
 
 -- IDs of other systems
 
@@ -426,4 +426,4 @@ BEGIN ATOMIC
 								  ARRAY(SELECT drawn FROM defaults))
 	 WHERE EXISTS (SELECT FROM defaults WHERE NOT done);
 END;
-COMMENT ON FUNCTION snowflake_convert(regclass, name) IS 'have a column take snowflake IDs instead of values of a sequence; returns the statements that it ran';
+COMMENT ON FUNCTION snowflake_convert(regclass, name) IS 'switch a column from a sequence to snowflake IDs; returns the statements that were run';

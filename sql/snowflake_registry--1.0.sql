@@ -103,12 +103,12 @@ CREATE TABLE snowflake_registry.registry (
 	changes bigint NOT NULL
 ) WITH (fillfactor = 10);
 COMMENT ON TABLE snowflake_registry.registry IS 'the registry: one row';
-COMMENT ON COLUMN snowflake_registry.registry.longest_lease IS 'no lease reaches further beyond the clock here';
-COMMENT ON COLUMN snowflake_registry.registry.fence_itself IS 'does a new timeline need no administrator?';
-COMMENT ON COLUMN snowflake_registry.registry.floor IS 'ID time before which no worker ID without a row may start';
-COMMENT ON COLUMN snowflake_registry.registry.next_unused IS 'each smaller worker ID has a row in worker';
+COMMENT ON COLUMN snowflake_registry.registry.longest_lease IS 'how far a lease may reach beyond the registry''s clock';
+COMMENT ON COLUMN snowflake_registry.registry.fence_itself IS 'whether the registry fences itself on a new timeline, without an administrator';
+COMMENT ON COLUMN snowflake_registry.registry.floor IS 'earliest ID time at which a worker ID without a row may start';
+COMMENT ON COLUMN snowflake_registry.registry.next_unused IS 'all worker IDs below this one have a row in worker';
 COMMENT ON COLUMN snowflake_registry.registry.fence_needed IS 'why the registry is closed until fence() is called';
-COMMENT ON COLUMN snowflake_registry.registry.changes IS 'how many calls have locked this row';
+COMMENT ON COLUMN snowflake_registry.registry.changes IS 'number of calls that have locked this row';
 REVOKE ALL ON snowflake_registry.registry FROM PUBLIC;
 GRANT SELECT ON snowflake_registry.registry TO snowflake_registry;
 
@@ -128,12 +128,12 @@ CREATE TABLE snowflake_registry.worker (
 	last_seen timestamptz NOT NULL,
 	CHECK (valid_from <= valid_until AND valid_until <= greatest_until)
 ) WITH (fillfactor = 50);
-COMMENT ON TABLE snowflake_registry.worker IS 'each worker ID that was ever leased or reserved, with its latest lease';
-COMMENT ON COLUMN snowflake_registry.worker.token IS 'what renews or releases the lease; secret';
+COMMENT ON TABLE snowflake_registry.worker IS 'every worker ID that was ever leased or reserved, with its latest lease';
+COMMENT ON COLUMN snowflake_registry.worker.token IS 'token that renews or releases the lease; secret';
 COMMENT ON COLUMN snowflake_registry.worker.greatest_until IS 'the greatest valid_until ever; release() does not lower it';
-COMMENT ON COLUMN snowflake_registry.worker.renewals IS 'how often this lease was renewed';
-COMMENT ON COLUMN snowflake_registry.worker.first_seen IS 'when this lease was taken, by the clock here';
-COMMENT ON COLUMN snowflake_registry.worker.last_seen IS 'when it was last taken, renewed or released, by the clock here';
+COMMENT ON COLUMN snowflake_registry.worker.renewals IS 'how often this lease has been renewed';
+COMMENT ON COLUMN snowflake_registry.worker.first_seen IS 'when this lease was taken, by the registry''s clock';
+COMMENT ON COLUMN snowflake_registry.worker.last_seen IS 'when it was last taken, renewed or released, by the registry''s clock';
 REVOKE ALL ON snowflake_registry.worker FROM PUBLIC;
 
 CREATE VIEW snowflake_registry.status AS
@@ -173,7 +173,7 @@ LANGUAGE SQL IMMUTABLE STRICT PARALLEL SAFE
 RETURN strpos(rtrim(query, E' \t\r\n;'), ';') > 0
 	AND (query ~ '[\\$]|--|/\*'
 		OR strpos(regexp_replace(rtrim(query, E' \t\r\n;'), '''[^'']*''|"[^"]*"', '', 'g'), ';') > 0);
-COMMENT ON FUNCTION snowflake_registry.several_statements(text) IS 'does a query string have more than one statement?';
+COMMENT ON FUNCTION snowflake_registry.several_statements(text) IS 'whether a query string has more than one statement';
 REVOKE ALL ON FUNCTION snowflake_registry.several_statements(text) FROM PUBLIC;
 
 -- Has the transaction begun with this call?
@@ -194,7 +194,7 @@ RETURN CASE
 	-- nor may another message of this transaction have called
 	AND coalesce(nullif(current_setting('snowflake_registry.called', true), ''), extract(epoch FROM statement_timestamp())::text)
 		= extract(epoch FROM statement_timestamp())::text;
-COMMENT ON FUNCTION snowflake_registry.is_alone() IS 'is this call the first thing in its transaction?';
+COMMENT ON FUNCTION snowflake_registry.is_alone() IS 'whether this call is the first thing in its transaction';
 REVOKE ALL ON FUNCTION snowflake_registry.is_alone() FROM PUBLIC;
 
 -- By set_config() and not by a SET clause, which ends with the function: these
@@ -222,7 +222,7 @@ BEGIN
 	END IF;
 END
 $$;
-COMMENT ON FUNCTION snowflake_registry.begin_call(boolean) IS 'what each call checks and sets first';
+COMMENT ON FUNCTION snowflake_registry.begin_call(boolean) IS 'checks and settings at the start of each call';
 REVOKE ALL ON FUNCTION snowflake_registry.begin_call(boolean) FROM PUBLIC;
 
 -- Has the transaction ended with the call?  A COMMIT, or another statement
@@ -240,12 +240,12 @@ BEGIN
 	RETURN NULL;
 END
 $$;
-COMMENT ON FUNCTION snowflake_registry.check_commit() IS 'refuses to commit a call that was in a transaction block';
+COMMENT ON FUNCTION snowflake_registry.check_commit() IS 'refuse to commit a call that was made in a transaction block';
 REVOKE ALL ON FUNCTION snowflake_registry.check_commit() FROM PUBLIC;
 
 CREATE CONSTRAINT TRIGGER check_commit AFTER INSERT OR UPDATE ON snowflake_registry.worker
 	DEFERRABLE INITIALLY DEFERRED FOR EACH ROW EXECUTE FUNCTION snowflake_registry.check_commit();
-COMMENT ON TRIGGER check_commit ON snowflake_registry.worker IS 'refuses to commit a call that was in a transaction block';
+COMMENT ON TRIGGER check_commit ON snowflake_registry.worker IS 'refuse to commit a call that was made in a transaction block';
 
 -- Whole milliseconds without days or months, which a time zone could stretch.
 CREATE FUNCTION snowflake_registry.to_ms(i interval) RETURNS interval
@@ -257,7 +257,7 @@ REVOKE ALL ON FUNCTION snowflake_registry.to_ms(interval) FROM PUBLIC;
 CREATE FUNCTION snowflake_registry.clock() RETURNS timestamptz
 LANGUAGE SQL VOLATILE PARALLEL SAFE
 RETURN date_trunc('milliseconds', clock_timestamp());
-COMMENT ON FUNCTION snowflake_registry.clock() IS 'what the clock of the registry shows, in whole milliseconds';
+COMMENT ON FUNCTION snowflake_registry.clock() IS 'the registry''s clock, in whole milliseconds';
 REVOKE ALL ON FUNCTION snowflake_registry.clock() FROM PUBLIC;
 
 -- The timeline is in the name of the WAL file.  pg_control_checkpoint() has the
@@ -268,7 +268,7 @@ BEGIN ATOMIC
 	SELECT c.system_identifier, ('x' || left(pg_walfile_name(pg_current_wal_lsn()), 8))::bit(32)::integer
 	  FROM pg_control_system() AS c;
 END;
-COMMENT ON FUNCTION snowflake_registry.here() IS 'which system and timeline this is';
+COMMENT ON FUNCTION snowflake_registry.here() IS 'system identifier and timeline of this server';
 REVOKE ALL ON FUNCTION snowflake_registry.here() FROM PUBLIC;
 
 -- See the head of this file.  The row of registry is locked.
@@ -294,7 +294,7 @@ BEGIN
 	  FROM snowflake_registry.here() AS here;
 END
 $$;
-COMMENT ON FUNCTION snowflake_registry.apply_fence() IS 'voids all tokens and lifts all intervals';
+COMMENT ON FUNCTION snowflake_registry.apply_fence() IS 'void all tokens and move all intervals up';
 REVOKE ALL ON FUNCTION snowflake_registry.apply_fence() FROM PUBLIC;
 
 -- The row of registry, locked when it is to be; an error when the registry is
@@ -315,7 +315,7 @@ BEGIN
 	IF NOT FOUND THEN
 		RAISE EXCEPTION USING ERRCODE = 'object_not_in_prerequisite_state',
 			MESSAGE = 'the registry has not been set up',
-			HINT = 'An administrator calls snowflake_registry.setup().';
+			HINT = 'An administrator must call snowflake_registry.setup().';
 	END IF;
 
 	SELECT * INTO here FROM snowflake_registry.here();
@@ -335,18 +335,18 @@ BEGIN
 				HINT = 'Check the reservations; some may be lost.';
 			RETURN NULL;
 		END IF;
-		reason := format('It was on timeline %s, and is on timeline %s.', r.timeline, here.timeline);
+		reason := format('It was on timeline %s, and is now on timeline %s.', r.timeline, here.timeline);
 	END IF;
 	IF reason IS NOT NULL THEN
 		RAISE EXCEPTION USING ERRCODE = 'object_not_in_prerequisite_state',
 			MESSAGE = 'the registry may have lost leases, and is closed until it is fenced',
 			DETAIL = reason,
-			HINT = 'An administrator makes sure that the old registry does not run any more, and calls snowflake_registry.fence().';
+			HINT = 'Make sure that the old registry is no longer running, then call snowflake_registry.fence() as an administrator.';
 	END IF;
 	RETURN r;
 END
 $$;
-COMMENT ON FUNCTION snowflake_registry.open_registry(boolean) IS 'the registry, when it may be used';
+COMMENT ON FUNCTION snowflake_registry.open_registry(boolean) IS 'the registry, if it may be used';
 REVOKE ALL ON FUNCTION snowflake_registry.open_registry(boolean) FROM PUBLIC;
 
 -- What is asked for, checked: the two clocks, and how far a lease may reach.
@@ -390,7 +390,7 @@ BEGIN
 	until := least(asker + length, clock + r.longest_lease, time_end);
 END
 $$;
-COMMENT ON FUNCTION snowflake_registry.check_asked(snowflake_registry.registry, interval, timestamptz) IS 'how far a lease may reach that is asked for';
+COMMENT ON FUNCTION snowflake_registry.check_asked(snowflake_registry.registry, interval, timestamptz) IS 'check a request for a lease, and how far the lease may reach';
 REVOKE ALL ON FUNCTION snowflake_registry.check_asked(snowflake_registry.registry, interval, timestamptz) FROM PUBLIC;
 
 -- A lease of less than a second from the asker's clock on would be of no use.
@@ -406,7 +406,7 @@ BEGIN
 	END IF;
 END
 $$;
-COMMENT ON FUNCTION snowflake_registry.check_usable(snowflake_registry.registry, timestamptz, timestamptz, timestamptz) IS 'refuses a lease that would be too short to use';
+COMMENT ON FUNCTION snowflake_registry.check_usable(snowflake_registry.registry, timestamptz, timestamptz, timestamptz) IS 'refuse a lease that would be too short to use';
 REVOKE ALL ON FUNCTION snowflake_registry.check_usable(snowflake_registry.registry, timestamptz, timestamptz, timestamptz) FROM PUBLIC;
 
 CREATE FUNCTION snowflake_registry.check_holder(holder text) RETURNS void
@@ -415,12 +415,12 @@ AS $$
 BEGIN
 	IF holder IS NULL OR btrim(holder) = '' OR char_length(holder) > 255 THEN
 		RAISE EXCEPTION USING ERRCODE = 'invalid_parameter_value',
-			MESSAGE = 'the name of a holder has 1 to 255 characters',
-			HINT = 'Give a name by which people find the holder, such as host and port.';
+			MESSAGE = 'the name of a holder must have 1 to 255 characters',
+			HINT = 'Use a name that identifies the holder, such as its host and port.';
 	END IF;
 END
 $$;
-COMMENT ON FUNCTION snowflake_registry.check_holder(text) IS 'refuses a name that is none';
+COMMENT ON FUNCTION snowflake_registry.check_holder(text) IS 'refuse an invalid name of a holder';
 REVOKE ALL ON FUNCTION snowflake_registry.check_holder(text) FROM PUBLIC;
 
 CREATE FUNCTION snowflake_registry.check_worker_id(r snowflake_registry.registry, worker_id integer) RETURNS void
@@ -430,11 +430,11 @@ BEGIN
 	IF worker_id IS NULL OR worker_id NOT BETWEEN 0 AND (1 << r.worker_bits) - 1 THEN
 		RAISE EXCEPTION USING ERRCODE = 'numeric_value_out_of_range',
 			MESSAGE = format('worker ID %s is out of range', coalesce(worker_id::text, 'NULL')),
-			DETAIL = format('With worker_bits = %s they are 0 to %s.', r.worker_bits, (1 << r.worker_bits) - 1);
+			DETAIL = format('With worker_bits = %s, worker IDs are 0 to %s.', r.worker_bits, (1 << r.worker_bits) - 1);
 	END IF;
 END
 $$;
-COMMENT ON FUNCTION snowflake_registry.check_worker_id(snowflake_registry.registry, integer) IS 'refuses a worker ID that the layout does not have';
+COMMENT ON FUNCTION snowflake_registry.check_worker_id(snowflake_registry.registry, integer) IS 'refuse a worker ID that does not fit the layout';
 REVOKE ALL ON FUNCTION snowflake_registry.check_worker_id(snowflake_registry.registry, integer) FROM PUBLIC;
 
 -- A token begins with its worker ID, in four hexadecimal digits, so that it is
@@ -463,15 +463,15 @@ BEGIN
 	 WHERE worker_id = snowflake_registry.token_worker_id(lock_lease.token) FOR UPDATE;
 	IF w.token IS DISTINCT FROM lock_lease.token OR w.token IS NULL THEN
 		RAISE EXCEPTION USING ERRCODE = 'invalid_authorization_specification',
-			MESSAGE = 'this is not the token of a lease, or is no longer',
-			DETAIL = CASE WHEN w.worker_id IS NULL THEN 'It is of a worker ID that was never leased here.'
+			MESSAGE = 'this token does not belong to a current lease',
+			DETAIL = CASE WHEN w.worker_id IS NULL THEN 'Its worker ID has never been leased here.'
 				ELSE format('Worker ID %s was last leased by "%s", at %s.', w.worker_id, w.holder, w.first_seen) END,
-			HINT = 'Stop using the worker ID at the end of the interval at the latest, and lease one anew.';
+			HINT = 'Stop using the worker ID by the end of its lease, and take a new lease.';
 	END IF;
 	RETURN w;
 END
 $$;
-COMMENT ON FUNCTION snowflake_registry.lock_lease(uuid) IS 'the lease that this token is for';
+COMMENT ON FUNCTION snowflake_registry.lock_lease(uuid) IS 'the lease that a token belongs to';
 REVOKE ALL ON FUNCTION snowflake_registry.lock_lease(uuid) FROM PUBLIC;
 
 -- Does a holder of this worker ID know of more than was ever handed out?
@@ -484,7 +484,7 @@ BEGIN
 		(SELECT r.floor FROM snowflake_registry.registry AS r));
 END
 $$;
-COMMENT ON FUNCTION snowflake_registry.is_behind(integer, timestamptz) IS 'does a holder know of more than the registry?';
+COMMENT ON FUNCTION snowflake_registry.is_behind(integer, timestamptz) IS 'whether a holder knows of a lease that the registry does not';
 REVOKE ALL ON FUNCTION snowflake_registry.is_behind(integer, timestamptz) FROM PUBLIC;
 
 -- For holders
@@ -529,7 +529,7 @@ BEGIN
 				DETAIL = format('The registry''s clock shows %s, the asker''s %s.', asked.clock, asked.asker);
 		ELSIF w.valid_until IS NULL AND r.floor > earlier THEN
 			RAISE EXCEPTION USING ERRCODE = 'object_in_use',
-				MESSAGE = format('worker ID %s may be held by a lease that was lost, until %s', chosen, r.floor),
+				MESSAGE = format('worker ID %s may be held until %s by a lease that was lost', chosen, r.floor),
 				DETAIL = format('The registry was fenced at %s.', r.fenced_at);
 		END IF;
 	ELSE
@@ -578,7 +578,7 @@ BEGIN
 		RETURNING o.worker_id, o.token, o.valid_from, o.valid_until, r.worker_bits, r.epoch, r.uuid;
 END
 $$;
-COMMENT ON FUNCTION snowflake_registry.lease(text, interval, integer, timestamptz) IS 'lease a worker ID, any or this one';
+COMMENT ON FUNCTION snowflake_registry.lease(text, interval, integer, timestamptz) IS 'lease a worker ID, any or a given one';
 REVOKE ALL ON FUNCTION snowflake_registry.lease(text, interval, integer, timestamptz) FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION snowflake_registry.lease(text, interval, integer, timestamptz) TO snowflake_registry;
 
@@ -602,7 +602,7 @@ BEGIN
 	END IF;
 	IF worker_id <> snowflake_registry.token_worker_id(token) OR NOT isfinite(valid_until) THEN
 		RAISE EXCEPTION USING ERRCODE = 'invalid_parameter_value',
-			MESSAGE = format('this token was not returned with worker ID %s and the end %s', worker_id, valid_until);
+			MESSAGE = format('this token was not returned with worker ID %s and valid_until %s', worker_id, valid_until);
 	END IF;
 	r := snowflake_registry.open_registry(false);
 	IF r.uuid IS NULL THEN
@@ -612,8 +612,8 @@ BEGIN
 	-- One that was misdirected must not close this registry.
 	IF registry <> r.uuid THEN
 		RAISE EXCEPTION USING ERRCODE = 'invalid_parameter_value',
-			MESSAGE = 'the lease is of another registry',
-			DETAIL = format('It is of %s, and this is %s.', registry, r.uuid);
+			MESSAGE = 'the lease belongs to another registry',
+			DETAIL = format('It belongs to registry %s, and this is registry %s.', registry, r.uuid);
 	END IF;
 
 	-- Has the registry ever handed out what the holder holds?  No row is locked
@@ -625,14 +625,14 @@ BEGIN
 		END IF;
 		IF snowflake_registry.is_behind(worker_id, valid_until) THEN
 			UPDATE snowflake_registry.registry
-			   SET fence_needed = format('A holder of worker ID %s has a lease until %s, of which the registry does not know.',
+			   SET fence_needed = format('A holder of worker ID %s has a lease until %s that the registry does not know about.',
 					renew.worker_id, renew.valid_until),
 				   changes = changes + 1;
 			RAISE WARNING USING
 				MESSAGE = 'the registry has lost leases, and is now closed until it is fenced',
-				DETAIL = format('The holder of worker ID %s has a lease until %s, of which the registry does not know.',
+				DETAIL = format('The holder of worker ID %s has a lease until %s that the registry does not know about.',
 					worker_id, valid_until),
-				HINT = 'An administrator calls snowflake_registry.fence().';
+				HINT = 'An administrator must call snowflake_registry.fence().';
 			RETURN;
 		END IF;
 	END IF;
@@ -702,17 +702,17 @@ BEGIN
 	IF worker_bits IS NULL OR worker_bits NOT BETWEEN 1 AND 16 THEN
 		RAISE EXCEPTION USING ERRCODE = 'numeric_value_out_of_range',
 			MESSAGE = format('worker_bits cannot be %s', coalesce(worker_bits::text, 'NULL')),
-			DETAIL = 'It is 1 to 16.';
+			DETAIL = 'It must be between 1 and 16.';
 	END IF;
 	IF epoch IS NULL OR NOT epoch BETWEEN 'epoch' AND clock_timestamp() OR epoch <> date_trunc('milliseconds', epoch) THEN
 		RAISE EXCEPTION USING ERRCODE = 'datetime_field_overflow',
 			MESSAGE = format('the epoch cannot be %s', coalesce(epoch::text, 'NULL')),
-			DETAIL = 'It is a whole millisecond, 1970 or later, and not in the future.';
+			DETAIL = 'It must be a whole millisecond, in 1970 or later, and not in the future.';
 	END IF;
 	IF longest_lease IS NULL OR NOT longest_lease BETWEEN '1 s' AND '1 day' THEN
 		RAISE EXCEPTION USING ERRCODE = 'invalid_parameter_value',
 			MESSAGE = format('the longest lease cannot be %s', coalesce(longest_lease::text, 'NULL')),
-			DETAIL = 'It is 1 s to 1 day.';
+			DETAIL = 'It must be between 1 s and 1 day.';
 	END IF;
 	IF fence_itself IS NULL THEN
 		RAISE EXCEPTION USING ERRCODE = 'invalid_parameter_value', MESSAGE = 'fence_itself cannot be NULL';
@@ -726,7 +726,7 @@ BEGIN
 	IF NOT FOUND THEN
 		RAISE EXCEPTION USING ERRCODE = 'duplicate_object',
 			MESSAGE = 'the registry has been set up already',
-			DETAIL = 'IDs of two layouts could be the same.';
+			DETAIL = 'IDs of two layouts could collide.';
 	END IF;
 	RETURN id;
 END
@@ -771,7 +771,7 @@ BEGIN
 	   SET holder = excluded.holder, reserved = true, token = NULL, last_seen = excluded.last_seen;
 END
 $$;
-COMMENT ON FUNCTION snowflake_registry.reserve(integer, text) IS 'set a worker ID aside, for a server that has it by its configuration';
+COMMENT ON FUNCTION snowflake_registry.reserve(integer, text) IS 'set a worker ID aside for a server that is configured with it';
 REVOKE ALL ON FUNCTION snowflake_registry.reserve(integer, text) FROM PUBLIC;
 
 -- What the server issued that had it nobody knows here: up to its clock and the
@@ -808,7 +808,7 @@ BEGIN
 	 WHERE o.worker_id = unreserve.worker_id;
 END
 $$;
-COMMENT ON FUNCTION snowflake_registry.unreserve(integer) IS 'let a reserved worker ID be leased, when the longest lease has passed';
+COMMENT ON FUNCTION snowflake_registry.unreserve(integer) IS 'let a reserved worker ID be leased again, after the longest lease has passed';
 REVOKE ALL ON FUNCTION snowflake_registry.unreserve(integer) FROM PUBLIC;
 
 CREATE FUNCTION snowflake_registry.fence() RETURNS timestamptz
@@ -820,17 +820,17 @@ BEGIN
 	IF NOT FOUND THEN
 		RAISE EXCEPTION USING ERRCODE = 'object_not_in_prerequisite_state',
 			MESSAGE = 'the registry has not been set up',
-			HINT = 'An administrator calls snowflake_registry.setup().';
+			HINT = 'An administrator must call snowflake_registry.setup().';
 	END IF;
 	PERFORM snowflake_registry.apply_fence();
 	RAISE NOTICE USING
 		MESSAGE = 'all tokens are void',
 		DETAIL = format('%s worker IDs are reserved.', (SELECT count(*) FROM snowflake_registry.worker WHERE reserved)),
-		HINT = 'Compare the reservations with the servers that have a worker ID by their configuration; some may be lost, and reserve() makes them again.';
+		HINT = 'Compare the reservations with the servers whose worker ID is configured. Some may be lost; reserve() restores them.';
 	RETURN (SELECT floor FROM snowflake_registry.registry);
 END
 $$;
-COMMENT ON FUNCTION snowflake_registry.fence() IS 'open the registry again after a failover; returns when it leases again';
+COMMENT ON FUNCTION snowflake_registry.fence() IS 'reopen the registry after a failover; returns when it leases again';
 REVOKE ALL ON FUNCTION snowflake_registry.fence() FROM PUBLIC;
 
 -- What pg_dump takes along, where this is an extension

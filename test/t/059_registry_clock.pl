@@ -80,7 +80,7 @@ $first = keep_renewed('ahead: a renewal', $first);
 # Who is an hour ahead as well may take over, for time that nobody else has.
 my $taken = keep('ahead, and so is the asker', lease($node, q{'ahead', '5 min', 1, } . now_is(3600)));
 call_fails($node, 'the one that was there', "SELECT snowflake_registry.renew('$second->{token}')", '28000',
-	qr/this is not the token of a lease, or is no longer/);
+	qr/this token does not belong to a current lease/);
 
 # An hour behind.
 $node->set_clock(-3600);

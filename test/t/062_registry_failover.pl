@@ -150,7 +150,7 @@ foreach my $call ("lease('a')", "renew('$kept->{token}')", "release('$kept->{tok
 {
 	call_fails($second, "before the fence: $call", "SELECT snowflake_registry.$call", '55000',
 		qr/the registry may have lost leases, and is closed until it is fenced/,
-		qr/DETAIL:  It was on timeline 1, and is on timeline 2\./);
+		qr/DETAIL:  It was on timeline 1, and is now on timeline 2\./);
 }
 my ($status, $floor, $notice) = $second->psql('postgres', 'SELECT ' . ms('f') . ' FROM snowflake_registry.fence() AS f');
 is($status, 0, 'fenced');
@@ -159,9 +159,9 @@ like($notice, qr/HINT:  Compare the reservations/, 'and what to do');
 
 # Open, but no token works, nor does what its holder knows close it again.
 call_fails($second, 'a token that is not lost', "SELECT snowflake_registry.renew('$kept->{token}', worker_id => $kept->{worker_id}, valid_until => '$kept->{valid_until}')",
-	'28000', qr/this is not the token of a lease, or is no longer/);
+	'28000', qr/this token does not belong to a current lease/);
 call_fails($second, 'a lost token', "SELECT snowflake_registry.renew('$lost->{token}', worker_id => $lost->{worker_id}, valid_until => '$lost->{valid_until}')",
-	'28000', qr/this is not the token of a lease, or is no longer/);
+	'28000', qr/this token does not belong to a current lease/);
 call_fails($second, 'too early', q{SELECT snowflake_registry.lease('a', '1 s')}, '53400', qr/all worker IDs are taken/,
 	qr/DETAIL:  Worker ID \d+ is free at /);
 call_fails($second, 'too early to reserve', q{SELECT snowflake_registry.reserve(201, 'a')}, '55006', qr/worker ID 201 is not free until/);
@@ -180,7 +180,7 @@ is($out, '', 'by itself: no lease either');
 like($warning, qr/WARNING:  the registry has fenced itself on its new timeline 3/, 'by itself: says so');
 call_fails($third, 'by itself: too early', q{SELECT snowflake_registry.lease('a', '1 s')}, '53400', qr/all worker IDs are taken/);
 call_fails($third, 'by itself: a token', "SELECT snowflake_registry.renew('$late[-1]{token}')", '28000',
-	qr/this is not the token of a lease/);
+	qr/this token does not belong to a current lease/);
 is($third->safe_psql('postgres', 'SELECT timeline, fence_needed IS NULL FROM snowflake_registry.registry'), '3|t', 'by itself: committed');
 lease_all($third);
 

@@ -47,7 +47,7 @@ my $later = lease($node, q{'later', '60 s'});
 # Who has released knows of more than the row has, but not than it had.
 $node->safe_psql('postgres', "SELECT snowflake_registry.release('$released->{token}', clock_timestamp())");
 call_fails($node, 'released', "SELECT snowflake_registry.renew('$released->{token}', " . known($released) . ')', '28000',
-	qr/this is not the token of a lease, or is no longer/);
+	qr/this token does not belong to a current lease/);
 is_open($node, 't', 'released: the registry is open');
 $node->stop;
 
@@ -80,14 +80,14 @@ foreach my $holder ([ 'renewal', $renewed ], [ 'row', $later ])
 	$copy->start;
 	call_fails($copy, "$name: closed", "SELECT snowflake_registry.$_", '55000',
 		qr/the registry may have lost leases, and is closed until it is fenced/,
-		qr/DETAIL:  A holder of worker ID $lease->{worker_id} has a lease until .*, of which the registry does not know\./)
+		qr/DETAIL:  A holder of worker ID $lease->{worker_id} has a lease until .* that the registry does not know about\./)
 	  foreach q{lease('a')}, "renew('$lease->{token}')", q{reserve(8, 'a')};
 	is_open($copy, 'f', "$name: closed");
 
 	$copy->safe_psql('postgres', 'SELECT snowflake_registry.fence()');
 	is_open($copy, 't', "$name: fenced, and open");
 	call_fails($copy, "$name: fenced", "SELECT snowflake_registry.renew('$lease->{token}', " . known($lease) . ')', '28000',
-		qr/this is not the token of a lease, or is no longer/);
+		qr/this token does not belong to a current lease/);
 	is_open($copy, 't', "$name: what that holder knows of is fenced");
 	is( $copy->safe_psql('postgres', "SELECT count(*) FROM snowflake_registry.registry AS r LEFT JOIN snowflake_registry.worker AS w ON worker_id = $lease->{worker_id}"
 			  . " WHERE coalesce(w.valid_until, r.floor) > '$lease->{valid_until}'"),

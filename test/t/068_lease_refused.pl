@@ -107,7 +107,7 @@ foreach (
 	$registry->safe_psql('postgres', "CREATE DATABASE $database");
 	$registry->safe_psql($database, "CREATE EXTENSION snowflake_registry; SELECT snowflake_registry.setup($setup)");
 	use_database($database);
-	refuses("another $database, to renew", qr/the lease is of another registry: It is of [0-9a-f-]{36}, and this is /);
+	refuses("another $database, to renew", qr/the lease belongs to another registry: It belongs to registry [0-9a-f-]{36}, and this is registry /);
 	$node->stop('immediate');
 	$node->start;
 	refuses("another $database", $why);
