@@ -1,6 +1,6 @@
 /*
  * arguments.hpp
- *		What SQL functions check of their arguments alike.
+ *		Checks of arguments that SQL functions share.
  */
 #pragma once
 

@@ -1,6 +1,6 @@
 /*
  * claim.cpp
- *		Waits when no tick is to be had, and says why when that takes too long.
+ *		Waits when no tick is available, and says why if that takes too long.
  */
 #include <algorithm>
 #include <cstdint>
@@ -67,8 +67,8 @@ registry_is_in_trouble()
 /*
  * A call that found nothing to claim.
  *
- * Its patience starts again whenever somebody got a tick: then clock and keeper
- * are fine, and this is a burst that is paced at the layout's rate.
+ * Its patience starts anew whenever anybody gets a tick: then the clock and the
+ * keeper are fine, and this is a burst that is paced at the layout's rate.
  */
 class ClaimWait
 {
@@ -87,7 +87,7 @@ private:
 	bool		waited_for_window_ = false;
 };
 
-/* Not by claim.first, which follows the clock. */
+/* Does not use claim.first, which follows the clock. */
 void
 ClaimWait::note_progress(const Claim &claim)
 {
@@ -121,7 +121,7 @@ ClaimWait::wait_for_clock(int64_t blocked_ms, int64_t now)
 	CHECK_FOR_INTERRUPTS();
 }
 
-/* The keeper has to do something, unless it never will. */
+/* Waits for the keeper, unless it will never act. */
 void
 ClaimWait::wait_for_window(int64_t blocked_ms)
 {
@@ -182,7 +182,7 @@ wait_and_claim(int32_t wanted)
 }
 
 /*
- * After a promotion the keeper has to open the generator anew, above what is in
+ * After a promotion the keeper has to reopen the generator, above what is in
  * the data.  A call that finds the promotion done waits for that.
  */
 [[gnu::cold, gnu::noinline]] void

@@ -1,7 +1,7 @@
 /*
  * claim.hpp
- *		A backend's claims: the path of an ID, which never waits, and the way on
- *		when there is none to be had.
+ *		How a backend claims IDs: the fast path, which never waits, and the slow
+ *		one for when no ID is available.
  */
 #pragma once
 
@@ -19,19 +19,19 @@ namespace snowflake
 extern Clock backend_clock;
 
 /*
- * The layout is the pinned one, and the server is not in recovery, nor is the
- * generator as it was opened there.
+ * The layout is the pinned one, the server is not in recovery, and the generator
+ * is not one that was opened in recovery.
  */
 extern bool is_ready;
 
-/* To be called before a claim unless is_ready; may wait, and raise an error. */
+/* To be called before a claim unless is_ready; may wait or raise an error. */
 void		get_ready();
 
 /*
- * One attempt, which never waits.  Tells the time that it used.
+ * One attempt, which never waits.  Returns the time that it used in *now.
  *
- * It and claim() are inlined by force: the compiler would rather share them, and
- * a Claim that is handed over in memory costs as much as the swap.
+ * This function and claim() are always inlined: the compiler would rather share
+ * them, and passing a Claim through memory costs as much as the swap.
  */
 [[gnu::always_inline]] inline Claim
 try_claim(int32_t wanted, int64_t *now)
@@ -55,8 +55,8 @@ try_claim(int32_t wanted, int64_t *now)
 }
 
 /*
- * Claims at least one tick, and waits until it can be had: for the keeper, or for
- * the clock.  Raises an error when that takes too long.
+ * Claims at least one tick, and waits for the keeper or the clock until one is
+ * available.  Raises an error if that takes too long.
  */
 [[gnu::cold, gnu::noinline]] Claim wait_and_claim(int32_t wanted);
 

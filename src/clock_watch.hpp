@@ -1,9 +1,9 @@
 /*
  * clock_watch.hpp
- *		Tells when the system clock was set.
+ *		Detects when the system clock is set.
  *
  * The monotonic clock runs at the same rate, NTP's corrections included, so the
- * difference of the two changes only in steps.  Belongs to the keeper.
+ * difference between the two changes only in steps.  Belongs to the keeper.
  */
 #pragma once
 

@@ -1,7 +1,7 @@
 /*
  * data_directory.cpp
- *		Looks into pg_control, at the files that ask for a recovery, and at which
- *		boot of the machine this is.
+ *		Looks at pg_control, at the files that request recovery, and at which boot
+ *		of the machine this is.
  */
 #include <cerrno>
 #include <cstring>
@@ -26,13 +26,13 @@ extern "C"
 namespace snowflake
 {
 
-/* Where core keeps the states of replication origins, the mark among them. */
+/* Where core keeps replication origin states, the high-water mark among them. */
 static constexpr char kOriginFile[] = "pg_logical/replorigin_checkpoint";
 
-/* Names the boot of the machine; of Linux only. */
+/* Identifies the boot of the machine; Linux only. */
 static constexpr char kSystemBootFile[] = "/proc/sys/kernel/random/boot_id";
 
-/* Where the server keeps the boot during which it was started last. */
+/* Where the server records the boot during which it last started. */
 static constexpr char kBootFile[] = "snowflake_boot_id";
 
 static constexpr int kBootSize = 64;
@@ -56,7 +56,7 @@ control_state()
 	ControlFileData *control = get_controlfile(DataDir, &is_valid);
 	const DBState state = control->state;
 
-	/* Core has read it already, and would not have come here. */
+	/* Core has already read it, and would not have got this far. */
 	if (!is_valid)
 		ereport(FATAL, (errcode(ERRCODE_DATA_CORRUPTED), errmsg("incorrect checksum in control file")));
 	pfree(control);
@@ -85,7 +85,7 @@ refuse_copy(const char *evidence)
 							STANDBY_SIGNAL_FILE)));
 }
 
-/* Such a recovery ends with a timeline of its own. */
+/* Such a recovery ends on a timeline of its own. */
 static bool
 recovery_is_asked_for()
 {

@@ -1,6 +1,6 @@
 /*
  * decode.cpp
- *		Takes IDs of this server's layout apart.
+ *		Decodes IDs of this server's layout.
  *
  * Immutable although they depend on settings: the layout is pinned, so that
  * these functions can stand in indexes and partition bounds.
@@ -45,7 +45,7 @@ timestamp_datum(const Fields &fields)
 
 /*
  * A row's columns, as heap_form_tuple() would lay them out behind the header:
- * all have a fixed width and none is null, so it need not be worked out for
+ * all have a fixed width and none is null, so there is no need to compute it for
  * each row.
  */
 struct Columns

@@ -1,6 +1,6 @@
 /*
  * encode.cpp
- *		From a time to IDs of this server's layout.
+ *		Turns times into IDs of this server's layout.
  *
  * Immutable for the same reason as the functions in decode.cpp.
  */
@@ -86,7 +86,7 @@ snowflake_max_id(PG_FUNCTION_ARGS)
 	PG_RETURN_INT64(*id);
 }
 
-/* There is an answer for every time, so that a range may be open at its end. */
+/* There is an answer for every time, so that a range may be open-ended. */
 Datum
 snowflake_last_before(PG_FUNCTION_ARGS)
 {

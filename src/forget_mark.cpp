@@ -1,7 +1,7 @@
 /*
  * forget_mark.cpp
  *		snowflake_forget_mark(): lets the generator start from the clock again,
- *		after a clock that was far in the future has taken the mark along.
+ *		after a clock that was far in the future has moved the high-water mark there.
  */
 #include <cstdint>
 
@@ -55,8 +55,8 @@ raise_issued_ahead()
 }
 
 /*
- * Withdraws the request, or takes note of its answer.  Also when this process is
- * ended: then nothing else of it is run.
+ * Withdraws the request, or takes note of its answer.  Also runs when this process
+ * is terminated, when nothing else of the call does.
  */
 extern "C" void
 snowflake_end_forget_request(int, Datum)
@@ -66,7 +66,7 @@ snowflake_end_forget_request(int, Datum)
 						  errdetail("The background worker \"snowflake keeper\" had already started to carry it out.")));
 }
 
-/* What the keeper answers; kWaiting or kTaken if it does not in time. */
+/* The keeper's answer; kWaiting or kTaken if it does not come in time. */
 static Phase
 wait_for_answer()
 {

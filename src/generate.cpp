@@ -20,10 +20,10 @@ extern "C"
 namespace snowflake
 {
 
-/* How many ticks snowflake_next(count) claims at a time, at most. */
+/* The most ticks that snowflake_next(count) claims at a time. */
 static constexpr int32_t kChunk = 256;
 
-/* Of chunks of that size, every so many rows it looks at the clock. */
+/* In chunks of that size, it checks the clock once every so many rows. */
 static constexpr int32_t kClockInterval = 16;
 
 /* The slow path of snowflake_next(), so that the fast one needs no stack. */
@@ -39,20 +39,20 @@ wait_for_one()
 struct Batch
 {
 	int64_t		wanted;			/* rows that are not claimed yet */
-	int32_t		size;			/* of the chunk, as it was asked for */
-	Claim		chunk;			/* first and count: the rest of what is claimed */
-	TimestampTz statement;		/* for which it was claimed */
+	int32_t		size;			/* of the chunk, as requested */
+	Claim		chunk;			/* first and count: what is left of it */
+	TimestampTz statement;		/* in which it was claimed */
 };
 
 /*
- * May what is left of the chunk be below IDs that were returned before this row
- * was asked for, or behind the clock?
+ * Could the rest of the chunk be below IDs that were returned before this row was
+ * requested, or behind the clock?
  *
- * Where another statement asks, the rows go through a cursor, and anything may
- * have happened since.  Within a statement a look at the clock for each row would
- * make the batch slower by a quarter: each row is looked at only while it is not
- * known that they follow each other fast.  A chunk that is ahead of the clock is
- * kept: the next one would be further ahead.
+ * If another statement asks, the rows go through a cursor, and anything may have
+ * happened since.  Within a statement, checking the clock for each row would make
+ * the batch slower by a quarter, so every row is checked only until the rows are
+ * known to follow each other fast.  A chunk that is ahead of the clock is kept: a
+ * new one would be even further ahead.
  */
 [[gnu::always_inline]] static inline bool
 is_stale(const Batch &batch)
@@ -108,9 +108,9 @@ snowflake_next(PG_FUNCTION_ARGS)
 }
 
 /*
- * One row a call, so that a select list streams it.  Claims in chunks: what is
- * left of one that has become stale, or of the last one when the caller wants no
- * more, is lost, as with a sequence's cache.
+ * Returns one row per call, so that a select list streams.  Claims in chunks: the
+ * rest of a stale chunk is lost, and so is the rest of the last one if the caller
+ * stops early, as with a sequence's cache.
  */
 Datum
 snowflake_next_count(PG_FUNCTION_ARGS)
@@ -131,7 +131,7 @@ snowflake_next_count(PG_FUNCTION_ARGS)
 																		sizeof(Batch)));
 
 		batch->wanted = count;
-		/* The first chunk is half a one, so that each of its rows is looked at. */
+		/* Make the first chunk half a full one, so that each of its rows is checked. */
 		batch->size = kChunk / 4;
 		context->user_fctx = batch;
 	}

@@ -1,6 +1,6 @@
 /*
  * keeper.cpp
- *		The keeper's loop, and what it does on the way from state to state.
+ *		The keeper's main loop, and what it does in each change of state.
  */
 #include <algorithm>
 #include <cstdint>
@@ -31,7 +31,7 @@ namespace snowflake
 
 static constexpr int kLongestBackOffSeconds = 60;
 
-/* How often to look whether the recovery has ended. */
+/* How often to check whether recovery has ended. */
 static constexpr long kRecoveryInterval = 500;
 
 static constexpr long kForever = WindowWriter::kForever;
@@ -66,8 +66,8 @@ Keeper::observe()
 }
 
 /*
- * An open generator is left by closing it.  One that a keeper before this one
- * has opened is as good as ever.
+ * To leave the open state is to close the generator.  A generator that a previous
+ * keeper left open is still good.
  */
 void
 Keeper::enter(KeeperState state)
@@ -83,11 +83,11 @@ Keeper::enter(KeeperState state)
 }
 
 /*
- * Carries out snowflake_forget_mark(): the generator starts from the clock
- * again.  The only time that a mark is lowered, and that the tick is reopened
- * below what it was.  A configured worker ID must not have been used for later
- * IDs; of those of this run the server knows.  A lease reaches where the mark
- * was: another one is taken.
+ * Carries out snowflake_forget_mark(): the generator starts from the clock again.
+ * Only here is a mark lowered, and the tick reopened below what it was.  A
+ * configured worker ID must not have been used for later IDs; the server knows of
+ * those that it issued in this run.  A lease reaches to where the mark was, so
+ * another one is taken.
  */
 void
 Keeper::forget_mark()
@@ -133,7 +133,7 @@ Keeper::work_while_closed(const KeeperFacts &facts)
 	new_lease_.reset();
 }
 
-/* A registry that comes by a reload would be one that other servers do not ask yet. */
+/* A registry that comes with a reload may be one that other servers do not ask yet. */
 void
 Keeper::read_configuration()
 {
@@ -148,8 +148,8 @@ Keeper::read_configuration()
 }
 
 /*
- * Until the latch is set, timeout milliseconds have passed, or the registry has
- * answered.
+ * Sleeps until the latch is set, timeout milliseconds have passed, or the registry
+ * has answered.
  */
 void
 Keeper::sleep(long timeout)
@@ -175,8 +175,8 @@ Keeper::sleep(long timeout)
 }
 
 /*
- * Waits before the next attempt when more than one has failed: twice as long
- * each time, so that the log does not fill up.  Callers cannot hurry it.
+ * Waits before the next attempt if more than one has failed in a row: twice as
+ * long each time, so that the log does not fill up.  Callers cannot hurry it.
  */
 void
 Keeper::back_off()

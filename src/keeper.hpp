@@ -1,17 +1,17 @@
 /*
  * keeper.hpp
- *		The keeper: opens the generator at the mark, and extends the window, but
- *		never past a mark that is durable.
+ *		The keeper: opens the generator at the high-water mark ("mark" for short,
+ *		see mark.hpp), and extends the window, but never past the durable mark.
  *
- * keeper_state.hpp has its life as a picture and as a function.  Here it is
- * lived: facts are observed, the next state is entered, and an open generator's
- * window is extended, see window_writer.hpp.  The keeper is the only writer of
- * window and mark, and where the worker ID is leased, it holds the lease.
+ * keeper_state.hpp has its states, as a picture and as a function.  This class
+ * runs them: it observes the facts, enters the next state, and extends the window
+ * of an open generator, see window_writer.hpp.  The keeper is the only writer of
+ * window and mark, and it holds the lease if the worker ID is leased.
  *
  * It sleeps until somebody needs it: the caller whose claim passes the middle of
  * the window, a caller who finds the window used up, or snowflake_forget_mark().
- * So while IDs are issued the window is always ahead, and without them nothing
- * is written.
+ * So the window stays ahead while IDs are issued, and nothing is written while
+ * none are.
  */
 #pragma once
 
@@ -28,13 +28,13 @@
 namespace snowflake
 {
 
-/* How long after its end the postmaster starts the keeper again. */
+/* How long the postmaster waits before it restarts the keeper. */
 inline constexpr int kKeeperRestartSeconds = 5;
 
 class Keeper
 {
 public:
-	/* Returns when the keeper is to end. */
+	/* Returns when the keeper should exit. */
 	void		run();
 
 private:
@@ -47,7 +47,7 @@ private:
 	void		read_configuration();
 	void		end();
 
-	/* Is the lease, rather than the configuration, what counts at present? */
+	/* Is it at present a lease, rather than the configuration, that counts? */
 	bool
 	leases() const
 	{

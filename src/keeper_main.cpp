@@ -2,8 +2,8 @@
  * keeper_main.cpp
  *		Registers the keeper as a background worker, and runs it.
  *
- * It uses shared memory only, no database; it initialises as a backend all the
- * same, to stand in pg_stat_activity and to be ended by SQL.
+ * It uses only shared memory, no database, but still initializes as a backend, so
+ * that it shows in pg_stat_activity and can be terminated by SQL.
  *
  * Any error ends it (one inside replorigin_advance() leaves a lock held), and
  * the postmaster starts it again after kKeeperRestartSeconds.  Its exit status

@@ -1,6 +1,6 @@
 /*
  * keeper_main.hpp
- *		The background worker that the keeper is.
+ *		The keeper as a background worker.
  */
 #pragma once
 

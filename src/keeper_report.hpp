@@ -8,7 +8,7 @@
 namespace snowflake
 {
 
-/* In the words that follow "The background worker … is ". */
+/* The words that follow "The background worker … is ". */
 void		set_attempt(const char *attempt);
 
 void		record_failure(const char *message, const char *hint);

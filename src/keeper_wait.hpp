@@ -1,6 +1,6 @@
 /*
  * keeper_wait.hpp
- *		Waiting for something that the keeper does.
+ *		Waiting for the keeper.
  */
 #pragma once
 
@@ -15,17 +15,17 @@ namespace snowflake
 {
 
 /*
- * The longest that a call waits for the keeper, in milliseconds.  Twice what it
- * takes for a keeper that has failed to be started again.
+ * The longest that a call waits for the keeper, in milliseconds.  Twice the time
+ * that it takes to restart a keeper that has failed.
  */
 inline constexpr int64_t kKeeperPatience = 10000;
 
-/* How often whoever waits looks for itself, should a wake-up be lost. */
+/* How often a waiter checks by itself, in case a wake-up is lost. */
 inline constexpr int64_t kLookInterval = 1000;
 
 /*
  * Wakes the keeper and waits until is_done() or for `patience` milliseconds.
- * False if that was not enough.  Cancellable.
+ * Returns false on timeout.  Cancellable.
  */
 template <typename Predicate>
 bool

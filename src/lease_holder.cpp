@@ -2,10 +2,10 @@
  * lease_holder.cpp
  *		When to ask the registry for what.
  *
- * A lease is renewed when a third of it is over.  A renewal that fails is tried
- * again until the lease is over, and after that.  One that is refused, because
- * the token is not the lease's any more, ends that lease, and another one is
- * taken.  Either way IDs are issued to the end of the interval, which is ours.
+ * A lease is renewed when a third of it is over.  A renewal that fails is retried
+ * until the lease is over, and after that.  One that is refused, because the token
+ * is no longer the lease's, ends that lease, and another one is taken.  Either way
+ * IDs are issued to the end of the interval, which is ours.
  *
  * An answer that is lost takes the token with it: the registry has handed out
  * another one, and the old one must not work twice.
@@ -152,7 +152,7 @@ LeaseHolder::accept_answer()
 	return granted;
 }
 
-/* The lease cannot be renewed any more; until its end it is ours. */
+/* The lease can no longer be renewed; it is ours until its end. */
 void
 LeaseHolder::accept_loss()
 {

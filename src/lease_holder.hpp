@@ -36,8 +36,8 @@ public:
 	void		forget();
 
 	/*
-	 * Gives back what is left of the lease from this time on, and waits for that a
-	 * little.  The generator has to be closed.
+	 * Gives back what is left of the lease from this time on, and waits briefly for
+	 * the answer.  The generator must be closed.
 	 */
 	void		give_back(int64_t used_until);
 

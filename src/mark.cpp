@@ -1,6 +1,6 @@
 /*
  * mark.cpp
- *		Keeps the mark and the pinned layout in replication origin states.
+ *		Keeps the high-water mark and the pinned layout in replication origin states.
  */
 #include <algorithm>
 #include <cstdint>
@@ -35,7 +35,7 @@ read_origin(RepOriginId origin)
 
 /*
  * The position of the record, not of the WAL's end, is what has to be flushed:
- * the latter may lie behind a page header that nobody has written yet.
+ * the latter may be past a page header that nobody has written yet.
  */
 static XLogRecPtr
 write_origin(RepOriginId origin, uint64_t value, bool go_backward)
@@ -46,11 +46,11 @@ write_origin(RepOriginId origin, uint64_t value, bool go_backward)
 }
 
 /*
- * The mark's value: Unix milliseconds, and above them how many timelines there
- * were before the one on which it was written.  So until the first promotion it
- * is the milliseconds and nothing else.  A recovery that ends in a promotion
- * always starts a timeline; so the mark that the new primary finds tells that it
- * was written before, however often the server is restarted until it is raised.
+ * The mark's value: Unix milliseconds, and in the bits above them the number of
+ * timelines before the one on which it was written.  So until the first promotion
+ * it is just the milliseconds.  A recovery that ends in a promotion always starts a
+ * timeline, so the new primary can tell that the mark it finds was written before,
+ * however often the server is restarted until the mark is raised.
  */
 static constexpr int kMillisecondBits = 43;	/* until the year 2248 */
 static constexpr uint64_t kMillisecondMask = (uint64_t{1} << kMillisecondBits) - 1;
@@ -93,7 +93,7 @@ check_for_others()
 
 /*
  * The value of a later timeline is greater, whatever its milliseconds; one of an
- * earlier timeline, after pg_resetwal say, would be ignored without a word.
+ * earlier timeline, after pg_resetwal say, would be silently ignored.
  */
 XLogRecPtr
 raise_mark(int64_t unix_ms)
@@ -152,7 +152,7 @@ synchronous_standbys()
 /*
  * Not SyncRepWaitForLSN(): it returns normally when it is cancelled, and holds
  * up a shutdown.  Whatever this process's synchronous_commit is, some session
- * may ask for more, so that only the list of standbys counts.
+ * may ask for more, so only the list of standbys counts.
  */
 bool
 flushed_on_standbys(XLogRecPtr end)

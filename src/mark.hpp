@@ -1,20 +1,20 @@
 /*
  * mark.hpp
- *		The mark: a durable promise that no ID at or after it has been issued,
- *		and the pinned layout, which is kept the same way.
+ *		The high-water mark ("mark" for short): a durable promise that no ID at or
+ *		after it has been issued.  And the pinned layout, which is kept the same way.
  *
  * Both are replication origin states.  PostgreSQL keeps a 64-bit position for
- * each origin, for replication progress, and promises of it what a mark needs:
- * it is written to the WAL, checkpointed, restored by crash recovery, and
+ * each origin, for replication progress, with all the guarantees that a mark
+ * needs: it is written to the WAL, checkpointed, restored by crash recovery, and
  * replayed on every standby and in point-in-time recovery.
  *
  * The two origins have no row in pg_replication_origin, so SQL has no name by which
  * to drop or move them.  Core numbers origins from 1 upwards, so nobody gets these
- * numbers by chance.  On purpose one can: a role with EXECUTE on the functions for
- * origins, which only superusers have by default, may create origins until one has
- * the number 65001, and then move or drop its state, which is the mark.  A role that
- * may create subscriptions can do so, too.  In pg_replication_origin_status the two
- * show with a NULL name.
+ * numbers by chance.  It can be done on purpose, though: a role with EXECUTE on the
+ * functions for origins, which only superusers have by default, can create origins
+ * until one has the number 65001, and then move or drop its state, which is the
+ * mark.  So can a role that may create subscriptions.  The two show with a NULL
+ * name in pg_replication_origin_status.
  */
 #pragma once
 
@@ -37,11 +37,11 @@ struct Mark
 Mark		read_mark();
 
 /*
- * Writes the mark, as one of the present timeline, and flushes it, or raises an
- * error.  Returns the end of its WAL record.  Not in recovery.  raise_mark()
- * never lowers it; force_mark() does.
+ * Writes the mark, for the current timeline, and flushes it, or raises an error.
+ * Returns the end of its WAL record.  Not in recovery.  raise_mark() never lowers
+ * it; force_mark() does.
  *
- * An error leaves a lightweight lock of the server's held: the caller must end.
+ * An error leaves one of the server's lightweight locks held: the caller must exit.
  */
 XLogRecPtr	raise_mark(int64_t unix_ms);
 XLogRecPtr	force_mark(int64_t unix_ms);
@@ -61,7 +61,7 @@ XLogRecPtr	pin_layout(const Layout &layout);
  */
 bool		flushed_on_standbys(XLogRecPtr end);
 
-/* The standbys of which that is asked, as configured; empty if none. */
+/* The standbys that this is about, as configured; empty if none. */
 const char *synchronous_standbys();
 
 } // namespace snowflake

@@ -2,10 +2,10 @@
  * pin.cpp
  *		Compares the configured layout with the pinned one, once in each backend.
  *
- * A backend looks by itself, so that decoding works whether the keeper runs or
- * not.  The pin never changes once it is there, and the configuration only with
- * a restart, so one look is enough.  Before there is a pin no ID was issued
- * either; then the configuration is taken, and looked up again next time.
+ * Each backend checks for itself, so that decoding works whether or not the keeper
+ * runs.  The pin never changes once it exists, and the configuration only with a
+ * restart, so one check is enough.  Without a pin no ID has been issued yet; then
+ * the configuration is used, and checked again next time.
  */
 #include "prelude.h"
 

@@ -1,6 +1,7 @@
 /*
  * plain_text.hpp
- *		Messages of others: made fit to be shown in any database, and compared.
+ *		Makes messages from elsewhere fit to be shown in any database, and compares
+ *		them.
  */
 #pragma once
 

@@ -1,7 +1,7 @@
 /*
  * prelude.h
  *		What each file of the server side includes first: postgres.h, and what
- *		differs between PostgreSQL versions; PG_VERSION_NUM stands nowhere else.
+ *		differs between PostgreSQL versions; PG_VERSION_NUM is used nowhere else.
  *
  * 15 is the oldest that is supported: shmem_request_hook and
  * MarkGUCPrefixReserved are new there.
@@ -21,7 +21,7 @@ extern "C"
 }
 
 /*
- * What the server looks up by name is all that the library exports.  On 15
+ * The library exports only what the server looks up by name.  On 15
  * PGDLLEXPORT is empty, and PG_FUNCTION_INFO_V1 does not use it for the function.
  */
 #if PG_VERSION_NUM < 160000
@@ -32,7 +32,7 @@ extern "C"
 	PGDLLEXPORT Datum name(PG_FUNCTION_ARGS); \
 	PG_FUNCTION_INFO_V1(name)
 
-/* How many replication origin states there are, and who says so. */
+/* How many replication origin states there are, and which setting says so. */
 #if PG_VERSION_NUM >= 180000
 #define ORIGIN_STATES max_active_replication_origins
 #define ORIGIN_STATES_SETTING "max_active_replication_origins"

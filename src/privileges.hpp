@@ -16,7 +16,7 @@ extern "C"
 namespace snowflake
 {
 
-/* As the server's own statistics have it. */
+/* By the rule for the server's own statistics. */
 inline bool
 may_see_all()
 {

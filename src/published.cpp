@@ -1,7 +1,7 @@
 /*
  * published.cpp
- *		Takes apart the IDs of other systems, and lists their layouts; depends on
- *		no setting, and works without the preload.
+ *		Decodes the IDs of other systems, and lists their layouts; depends on no
+ *		setting, and works without the preload.
  */
 #include "core/published.hpp"
 

@@ -1,6 +1,6 @@
 /*
  * refusals.cpp
- *		Words the errors of calls that get no ID, from what stands in shared memory.
+ *		Raises the errors of calls that get no ID, from the state in shared memory.
  */
 #include <cstdint>
 #include <cstring>
@@ -54,8 +54,8 @@ raise_in_recovery()
 }
 
 /*
- * The registry may have been called by names that are nobody's business, so its
- * own words are for those who may see all of the statistics.
+ * The registry's message may have names in it that are not for everybody, so it is
+ * shown only to roles that may see all statistics.
  */
 void
 raise_no_lease()
@@ -89,8 +89,8 @@ raise_no_lease()
 }
 
 /*
- * An error of the server may name files and roles: like those of the registry, its
- * words and its hint are for those who may see all.
+ * An error of the server may name files and roles: like the registry's message, it
+ * and its hint are shown only to roles that may see all statistics.
  */
 void
 raise_keeper_late()

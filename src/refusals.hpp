@@ -18,10 +18,10 @@ namespace snowflake
 
 [[noreturn]] void raise_in_recovery();
 
-/* There is no lease, or the lead has come to its end. */
+/* There is no lease, or the lead has reached its end. */
 [[noreturn]] void raise_no_lease();
 
-/* Says what the keeper does, or why it last failed. */
+/* Says what the keeper is doing, or why it last failed. */
 [[noreturn]] void raise_keeper_late();
 
 } // namespace snowflake

@@ -4,8 +4,8 @@
  *
  * Nothing here waits: the keeper has callers to serve meanwhile.  (One thing in
  * libpq may: the lookup of a host name.)  A connection serves one request, so
- * that a thousand servers do not hold a thousand connections, and one that died
- * unnoticed cannot delay a renewal.
+ * that a thousand servers do not hold a thousand connections, and a connection
+ * that died unnoticed cannot delay a renewal.
  */
 #include <cstdint>
 #include <cstring>
@@ -46,7 +46,7 @@ static constexpr char kRenewQuery[] =
 static constexpr char kReleaseQuery[] =
 	"SELECT snowflake_registry.release(token => $1::uuid, used_until => " TIME_OF("$2") ")";
 
-/* The SQLSTATE of a token that is no lease's: see snowflake_registry--1.0.sql. */
+/* The SQLSTATE for a token that belongs to no lease: see snowflake_registry--1.0.sql. */
 static constexpr char kBadToken[] = "28000";
 
 const char *
@@ -131,7 +131,7 @@ RegistryRequest::release(const Lease &lease, int64_t used_until)
 	add_time(used_until);
 }
 
-/* Messages of libpq and of servers: one line, without the end of it. */
+/* Keeps a message of libpq or of a server, as one line without its final period. */
 RegistryState
 RegistryRequest::fail(const char *message)
 {
@@ -211,7 +211,7 @@ RegistryRequest::go_on_connecting()
 	}
 }
 
-/* To be called only when the socket is ready: libpq takes it for granted. */
+/* To be called only when the socket is ready: libpq relies on that. */
 RegistryState
 RegistryRequest::go_on()
 {
@@ -259,7 +259,7 @@ RegistryRequest::advance()
 	if (state_ != RegistryState::kAsking)
 		return state_;
 
-	/* We may be late ourselves: then what has come meanwhile counts. */
+	/* We may be late ourselves: an answer that has come meanwhile still counts. */
 	const bool	late = milliseconds_left() <= 0;
 
 	if (ready_ || !connection_ || late)

@@ -28,17 +28,17 @@ enum class RegistryState
 	kIdle,
 	kAsking,
 	kAnswered,
-	kRefused,					/* the token is not, or not any more, that of a lease */
+	kRefused,					/* the token does not belong to a lease, or no longer does */
 	kFailed						/* failure() says why */
 };
 
 /*
- * Under which name this server leases: "cluster_name", or its host and port.  For
- * people, and for what is reserved in the registry.
+ * The name under which this server leases: "cluster_name", or its host and port.
+ * For people, and to match reservations in the registry.
  */
 const char *lease_holder();
 
-/* What to wait for: milliseconds, or one of those events (WL_SOCKET_…; 0: no socket). */
+/* What to wait for: milliseconds, or one of these events (WL_SOCKET_…; 0: no socket). */
 struct RegistryWait
 {
 	long		timeout;
@@ -54,7 +54,7 @@ public:
 	void		renew(const Lease &lease, int64_t now, int64_t duration);
 	void		release(const Lease &lease, int64_t used_until);
 
-	/* Goes on with it as far as it can without waiting. */
+	/* Advances the request as far as possible without waiting. */
 	RegistryState advance();
 
 	RegistryState
@@ -72,7 +72,7 @@ public:
 		ready_ = true;
 	}
 
-	/* The request is over, or given up. */
+	/* Ends the request, or abandons it. */
 	void		end();
 
 	/* While the state is kAnswered: what was granted (renew_at is not set). */
@@ -109,7 +109,7 @@ private:
 	PGconn	   *connection_ = nullptr;
 	bool		connected_ = false;
 	const char *query_ = nullptr;
-	bool		grants_ = false;	/* a row is to be answered */
+	bool		grants_ = false;	/* the answer should be a row */
 	int			parameters_ = 0;
 	const char *parameter_[kMaxParameters] = {};
 	char		values_[kMaxParameters][100] = {};

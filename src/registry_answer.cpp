@@ -55,8 +55,8 @@ remember_registry(const char *uuid)
 }
 
 /*
- * Is this the registry that this server has leased from before?  Two registries
- * do not know what the other one leases.
+ * Is this the registry that this server has leased from before?  Neither of two
+ * registries knows what the other one leases.
  */
 static const char *
 check_registry(const char *uuid)

@@ -1,7 +1,6 @@
 /*
  * registry_answer.hpp
- *		Reads what the registry grants; nothing in it is trusted further than it
- *		was checked.
+ *		Reads what the registry grants, and trusts nothing that was not checked.
  */
 #pragma once
 
@@ -20,12 +19,12 @@ namespace snowflake
 #define GRANT_COLUMNS \
 	"worker_id, token, " MS_OF("valid_from") ", " MS_OF("valid_until") ", worker_bits, " MS_OF("epoch") ", registry"
 
-/* All times go as Unix milliseconds, which no setting of the session can change. */
+/* All times are passed as Unix milliseconds, which no session setting can change. */
 #define MS_OF(column) "(extract(epoch FROM " column ") * 1000)::bigint"
 
 /*
- * Takes a lease (but for renew_at) from the result of such a query.  Returns why
- * it is none that this server could hold, or nullptr.
+ * Reads a lease, except for renew_at, from the result of such a query.  Returns
+ * why this server cannot hold it, or nullptr.
  */
 const char *read_grant(const PGresult *result, Lease *grant);
 

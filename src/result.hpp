@@ -1,6 +1,6 @@
 /*
  * result.hpp
- *		The row type that a function returns, looked up once a query.
+ *		The row type that a function returns, looked up once per query.
  */
 #pragma once
 
@@ -35,7 +35,7 @@ look_up_result_descriptor(FunctionCallInfo fcinfo)
 	return static_cast<TupleDesc>(fcinfo->flinfo->fn_extra);
 }
 
-/* Takes fn_extra. */
+/* Uses fn_extra. */
 inline TupleDesc
 result_descriptor(FunctionCallInfo fcinfo)
 {

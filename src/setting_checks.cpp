@@ -1,7 +1,7 @@
 /*
  * setting_checks.cpp
- *		Looks a setting up before it is defined, and refuses to start otherwise
- *		than it says.
+ *		Looks a setting up before it is defined, and refuses to start with
+ *		anything else.
  */
 #include <cstring>
 

@@ -4,7 +4,7 @@
  *
  * PostgreSQL only warns when a custom setting in the configuration file cannot
  * be applied, and goes on with the next source: the environment, or the
- * default.  A worker ID that was meant otherwise makes duplicates, so here that
+ * default.  A worker ID other than the intended one makes duplicates, so here that
  * stops the server: what the file or the command line said is looked up before
  * the setting is defined, and compared with what took effect.
  */
@@ -13,7 +13,7 @@
 namespace snowflake
 {
 
-/* Those that more than one file speaks of. */
+/* Names that more than one file uses. */
 inline constexpr char kWorkerId[] = "snowflake.worker_id";
 inline constexpr char kWorkerBits[] = "snowflake.worker_bits";
 inline constexpr char kRegistry[] = "snowflake.registry";

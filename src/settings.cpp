@@ -3,8 +3,8 @@
  *		Defines the settings and refuses to start when one is missing, wrong or
  *		unknown.
  *
- * snowflake.worker_bits is a text, since PostgreSQL's integer settings are read
- * as C reads numbers: '010' is 8, and '1.4' is 1.
+ * snowflake.worker_bits is a string, since PostgreSQL reads integer settings as C
+ * does: '010' is 8, and '1.4' is 1.
  */
 #include <cstdint>
 #include <optional>
@@ -35,7 +35,7 @@ int			max_ahead = 5000;
 char	   *registry_conninfo = nullptr;
 int			lease_duration = 60'000;
 
-/* The settings as texts. */
+/* The settings as strings. */
 static char *worker_bits_text = nullptr;
 static char *epoch = nullptr;
 
@@ -112,7 +112,7 @@ define_layout()
 						errhint("Correct \"%s\" or the clock, and start the server again.", kEpoch)));
 }
 
-/* libpq's own words would show what they stumble over, a password perhaps. */
+/* libpq's own message would show the offending text, perhaps a password. */
 static bool
 is_connection_string(const char *value)
 {
@@ -186,7 +186,7 @@ leasing()
 	return is_leasing;
 }
 
-/* What is misspelt comes before what is missing, or makes no sense, for lack of it. */
+/* Report a misspelt setting before whatever is missing, or wrong, because of it. */
 void
 define_settings()
 {

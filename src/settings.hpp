@@ -11,7 +11,7 @@
 namespace snowflake
 {
 
-/* Which worker this server is: 0 to layout.max_worker(); -1: the registry says. */
+/* Which worker this server is: 0 to layout.max_worker(); -1: the registry decides. */
 extern int	worker_id;
 
 /* Where worker_id came from, as pg_settings names it. */
@@ -21,19 +21,19 @@ extern const char *worker_source;
 extern Layout layout;
 
 /*
- * How to connect to the registry; reload.  Empty: there is none, or none any
- * more; only leasing() says whether IDs need one.
+ * How to connect to the registry; reload.  Empty: there is none, or no longer
+ * one; only leasing() says whether IDs need one.
  */
 extern char *registry_conninfo;
 
-/* How much ID time a lease reserves at a time, in milliseconds; reload. */
+/* How much ID time a lease reserves, in milliseconds; reload. */
 extern int	lease_duration;
 
 /*
  * Does the worker ID need a lease?  It does if there was a registry when the
  * server started.  A reload must not decide it: servers reload at different
- * times, and for as long as one of them leases a worker ID that another one
- * still has by its configuration, both would issue its IDs.
+ * times, and as long as one of them leased a worker ID that another one was still
+ * configured with, both would issue its IDs.
  */
 bool		leasing();
 

@@ -1,6 +1,6 @@
 /*
  * shared.cpp
- *		Makes the shared memory, and says in the log what this server issues.
+ *		Sets up the shared memory, and logs what this server issues.
  */
 #include <new>
 
@@ -31,7 +31,7 @@ static constexpr char kName[] = "snowflake";
 static shmem_request_hook_type prev_shmem_request_hook = nullptr;
 static shmem_startup_hook_type prev_shmem_startup_hook = nullptr;
 
-/* ShmemAlloc promises less than the generator's cache lines ask for. */
+/* ShmemAlloc guarantees less alignment than the generator's cache lines need. */
 static Size
 shared_size()
 {
@@ -49,8 +49,8 @@ snowflake_shmem_request()
 }
 
 /*
- * The origin states that the generator takes are missed where subscriptions have
- * planned for them: each of their workers may want one.
+ * The origin states that the generator takes may be missing for subscriptions:
+ * each of their workers may want one.
  */
 static bool
 origin_states_are_short()
@@ -98,7 +98,7 @@ snowflake_shmem_startup()
 	}
 	LWLockRelease(AddinShmemInitLock);
 
-	/* Not again when the memory is made anew after a crash of a backend. */
+	/* Not again when the memory is reinitialized after a crash of a backend. */
 	static bool is_started = false;
 
 	if (!IsUnderPostmaster && !is_started)

@@ -3,8 +3,8 @@
  *		What all processes share: the generator, and how callers and the keeper
  *		reach each other.
  *
- * The shared memory is made anew after the crash of any backend.  The generator
- * is closed then, until the keeper has read the mark.
+ * The shared memory is reinitialized after any backend crashes.  The generator is
+ * then closed until the keeper has read the high-water mark.
  */
 #pragma once
 
@@ -53,7 +53,7 @@ struct Shared
 {
 	Generator	generator;
 
-	/* The tick above which the generator was opened last: no ID has it. */
+	/* The tick above which the generator was last opened: no ID has it. */
 	std::atomic<int64_t> opened_at;
 
 	/* The keeper; nullptr and 0 while there is none.  Latches are never freed. */
@@ -61,8 +61,8 @@ struct Shared
 	std::atomic<int> keeper_pid;
 
 	/*
-	 * The first millisecond in which no ID has been issued since this memory was
-	 * made, as far as the generator was closed since; 0 if it was not.
+	 * The first millisecond in which no ID has been issued, as of the last time that
+	 * the generator was closed since this memory was made; 0 if it was not.
 	 */
 	std::atomic<int64_t> unissued_from;
 
@@ -75,7 +75,7 @@ struct Shared
 	/* The generator was opened in recovery: nothing but the lease keeps IDs apart. */
 	std::atomic<bool> opened_in_recovery;
 
-	/* The window is waited for.  Set by callers, reset by the keeper. */
+	/* A caller waits for the window.  Set by callers, reset by the keeper. */
 	std::atomic<bool> window_wanted;
 
 	/* Broadcast when the window has moved or a request is done. */
@@ -105,7 +105,7 @@ struct Shared
 	TimestampTz reset_at;
 	Counters	reset_sums;
 
-	/* Of each backend; MaxBackends of them.  Not under the lock. */
+	/* One for each backend, MaxBackends in all.  Not protected by the lock. */
 	Counters	counters[FLEXIBLE_ARRAY_MEMBER];
 };
 
@@ -121,7 +121,7 @@ extern Counters *my_counters;
 /* To be called once, by the postmaster while it preloads. */
 void		install_shared_memory_hooks();
 
-/* Makes this the last failure.  Under the lock. */
+/* Makes this the last failure.  The caller holds the lock. */
 void		note_failure(Failure *failure, const char *message, const char *hint);
 
 /* Does nothing if there is no keeper: it looks for itself when it starts. */

@@ -30,7 +30,7 @@ PGDLLEXPORT void _PG_init(void);
 
 /*
  * Without the preload there is no generator: each function says so, and what
- * only creates objects works.  The same goes for pg_upgrade, which must not
+ * only creates objects still works.  The same goes for pg_upgrade, which must not
  * issue IDs in the new cluster.
  */
 void

@@ -1,10 +1,10 @@
 /*
  * status.cpp
- *		The view snowflake_status: how the generator is, for people and for
- *		monitoring.
+ *		The view snowflake_status: state of the snowflake generator, for people
+ *		and for monitoring.
  *
- * Everything is read without stopping anybody, so the columns are not of the
- * very same moment.
+ * Everything is read without blocking anybody, so the columns are not a consistent
+ * snapshot.
  */
 #include <algorithm>
 #include <cstdint>
@@ -110,8 +110,8 @@ sum_counters(Counters *sums)
 
 struct Observation
 {
-	Counters	sums;			/* since the server started; */
-	Counters	reset_sums;		/* those at the last reset */
+	Counters	sums;			/* since the server started */
+	Counters	reset_sums;		/* the same, as of the last reset */
 	int64_t		last;			/* tick */
 	int64_t		now;
 	TimestampTz reset_at;
@@ -135,7 +135,7 @@ struct Observation
 	}
 };
 
-/* The window before the tick or after it: neither is acted upon. */
+/* The window may be older or newer than the tick: nothing acts on them. */
 void
 observe(Observation *seen)
 {
@@ -155,7 +155,7 @@ observe(Observation *seen)
 	LWLockRelease(shared->lock);
 }
 
-/* What a call would meet that asked for an ID now. */
+/* What a call for an ID would meet now. */
 const char *
 state(const Observation &seen)
 {
@@ -177,7 +177,7 @@ state(const Observation &seen)
 		case Shortfall::kExhausted:
 			return "time bits used up";
 		case Shortfall::kWindow:
-			/* After idle time the first caller has it extended at once. */
+			/* After idle time it is extended for the first caller at once. */
 			if (shared->window_wanted.load() || shared->keeper_pid.load() == 0)
 				return "waiting for the keeper";
 			break;

@@ -1,6 +1,6 @@
 /*
  * timestamps.hpp
- *		Unix milliseconds to PostgreSQL's timestamptz and back to words.
+ *		Converts between Unix milliseconds, timestamptz and text.
  */
 #pragma once
 

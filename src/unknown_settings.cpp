@@ -2,9 +2,9 @@
  * unknown_settings.cpp
  *		A setting that is misspelt stops the server.
  *
- * PostgreSQL keeps what it does not know as a placeholder, and drops those of a
- * reserved prefix with a WARNING.  The default would count then, and whoever
- * meant another worker ID, layout or epoch makes duplicates.
+ * PostgreSQL keeps an unknown setting as a placeholder, and drops those with a
+ * reserved prefix with a WARNING.  The default would then apply, and a server that
+ * was meant to have another worker ID, layout or epoch would make duplicates.
  */
 #include <cstring>
 
@@ -26,10 +26,10 @@ namespace snowflake
 static constexpr char kPrefix[] = "snowflake.";
 static constexpr size_t kPrefixSize = sizeof(kPrefix) - 1;
 
-/* How many characters may be wrong for a name to be the one that was meant. */
+/* How many characters may be wrong in a name that is taken for a misspelt one. */
 static constexpr int kMaxDistance = 4;
 
-/* Names of settings are the same in any case. */
+/* Names of settings are case-insensitive. */
 static bool
 is_ours(const config_generic *setting)
 {
@@ -42,7 +42,7 @@ is_unknown(const config_generic *setting)
 	return is_ours(setting) && (setting->flags & GUC_CUSTOM_PLACEHOLDER) != 0;
 }
 
-/* The one that was meant, or nullptr: if half of it differs, it is no help. */
+/* The setting that was meant, or nullptr: one of which half differs is no help. */
 static const char *
 nearest(const char *unknown, config_generic *const *settings, int count)
 {

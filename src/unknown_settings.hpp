@@ -1,6 +1,6 @@
 /*
  * unknown_settings.hpp
- *		Settings of our prefix that there are not.
+ *		Settings with our prefix that do not exist.
  */
 #pragma once
 

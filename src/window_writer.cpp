@@ -1,6 +1,6 @@
 /*
  * window_writer.cpp
- *		Opens the generator at the mark, and extends the window behind it.
+ *		Opens the generator at the high-water mark, and extends the window up to it.
  */
 #include <algorithm>
 #include <cstdint>
@@ -29,9 +29,9 @@ namespace snowflake
 static constexpr int64_t kWindowLength = 5000;
 
 /*
- * How far the window may reach beyond what max_ahead allows.  It leaves the
- * time for a flush while a burst runs at the limit, and after a crash no call
- * has to wait longer than this.
+ * How far the window may reach beyond what max_ahead allows.  This leaves time for
+ * a flush while a burst runs at the limit, and after a crash no call has to wait
+ * longer than this.
  */
 static constexpr int64_t kWindowMargin = 1000;
 
@@ -41,7 +41,7 @@ static constexpr int64_t kMinGain = 500;
 /* For how long the window is kept open after the newest ID, in milliseconds. */
 static constexpr int64_t kKeptOpen = 60'000;
 
-/* How often to look whether the window is about to lapse. */
+/* How often to check whether the window is about to lapse. */
 static constexpr long kLapseInterval = 1000;
 
 /* How often to look for a standby's acknowledgement: at first, and at last. */
@@ -85,9 +85,9 @@ WindowWriter::close()
 }
 
 /*
- * Beyond whatever had an ID handed out that this server need not know of, if our
- * clock is right: so far could it have led.  On a lease no ID is further ahead
- * than that reaches, and none could be.
+ * Beyond the time of any ID that may have been issued without this server's
+ * knowledge, if our clock is right: none can have led it by more.  With a lease, no
+ * ID is ahead of the clock by more than the lease reaches.
  */
 static int64_t
 beyond_lead()
@@ -95,7 +95,7 @@ beyond_lead()
 	return now_ms() + (leasing() ? std::min(max_ahead, lease_duration) : max_ahead) + 1;
 }
 
-/* Where the mark lets IDs start.  Without a mark none were issued. */
+/* The first millisecond that the mark allows.  Without a mark no ID was issued. */
 int64_t
 WindowWriter::first_ms_by_mark() const
 {
@@ -110,10 +110,10 @@ WindowWriter::first_ms_by_mark() const
 }
 
 /*
- * The first millisecond in which an ID may be issued.  While this shared memory
- * lasts, it remembers; but after a promotion the data that were taken over may
- * have IDs up to the mark.  In recovery nothing durable tells what was issued
- * before a crash, so the clock has to.
+ * The first millisecond in which an ID may be issued.  This shared memory knows it
+ * as long as it lasts; but after a promotion the data that were taken over may have
+ * IDs up to the mark.  In recovery nothing durable tells what was issued before a
+ * crash, so the clock has to.
  */
 int64_t
 WindowWriter::first_ms(bool in_recovery) const
@@ -143,13 +143,13 @@ mark_is_below(int64_t ms)
 
 /*
  * After a promotion, IDs may have been handed out that were not replicated.
- * Those that did not lead our clock by more than max_ahead are below the start
- * that is taken then, and starting there costs a wait of a millisecond.  Until
- * the mark is raised that far, it is of an earlier timeline.
+ * Those that led our clock by no more than max_ahead are below the start that is
+ * chosen then, and starting there costs a wait of a millisecond.  Until the mark
+ * is raised that far, it is of an earlier timeline.
  *
- * The tick at which it opens is not issued.  With another worker ID than before,
- * a caller that was held up might else swap on the tick that it had read, with
- * the window that it had read.
+ * The tick at which the generator opens is not issued.  Otherwise, if the worker ID
+ * has changed, a delayed caller might swap on the tick that it had read, with the
+ * window that it had read.
  */
 void
 WindowWriter::open(bool in_recovery)
@@ -180,7 +180,7 @@ WindowWriter::forget_mark(int64_t now)
 	shared->starts_beyond_lead.store(false);
 }
 
-/* Was there an ID within the time for which the window is kept open? */
+/* Has an ID been issued within the time for which the window is kept open? */
 bool
 WindowWriter::is_active()
 {
@@ -210,11 +210,11 @@ WindowWriter::standbys_changed() const
 	return *standbys != '\0' && !(acknowledged_by_ && strcmp(acknowledged_by_, standbys) == 0);
 }
 
-/* Half way from `base`, the time that IDs have, the next caller wakes the keeper. */
+/* The caller that is half way from `base`, the time that IDs have, wakes the keeper. */
 void
 WindowWriter::publish(int64_t target, int64_t base)
 {
-	/* Reset before the window is written: who comes later has not seen it. */
+	/* Reset before the window is written: a request that comes later is not lost. */
 	shared->window_wanted.store(false);
 	shared->generator.publish({current_worker(), target}, layout.tick_of(base + (target - base) / 2));
 	record_success();
@@ -222,8 +222,8 @@ WindowWriter::publish(int64_t target, int64_t base)
 }
 
 /*
- * Publishes the window if the mark is acknowledged.  A reload that is still to
- * be read may have changed by whom.
+ * Publishes the window if the mark is acknowledged.  A pending reload may have
+ * changed who has to acknowledge it.
  */
 long
 WindowWriter::publish_if_acknowledged()
@@ -234,7 +234,7 @@ WindowWriter::publish_if_acknowledged()
 	{
 		const int64_t waited = pending.since.elapsed_ms();
 
-		/* It is wanted still, whatever may close the generator or have this read again. */
+		/* It is still wanted, even if the generator is closed or the mark is written anew. */
 		shared->window_wanted.store(true);
 		if (waited > kFirstPoll)
 			set_attempt("waiting for a synchronous standby to flush WAL");
@@ -247,8 +247,8 @@ WindowWriter::publish_if_acknowledged()
 }
 
 /*
- * The layout is pinned behind the first mark, when no ID has been issued under
- * it yet, so that a mark without a pin leaves the layout free.
+ * The layout is pinned after the first mark, when no ID has been issued under it
+ * yet, so a mark without a pin leaves the layout free.
  */
 static XLogRecPtr
 write_mark(int64_t target)

@@ -3,13 +3,13 @@
  *		Writes the window and the mark: the one place that opens and closes the
  *		generator.
  *
- * The window never passes a mark that is durable, here and on the synchronous
- * standbys.  Extending it therefore has two steps: the mark is written, and when
- * it is acknowledged the window is published.  Nothing here waits for a standby;
- * extend() is called again.
+ * The window never passes the high-water mark ("mark" for short, see mark.hpp) that
+ * is durable here and on the synchronous standbys.  Extending it therefore has two
+ * steps: the mark is written, and when it is acknowledged, the window is published.
+ * Nothing here waits for a standby; extend() is called again.
  *
- * In recovery there is no mark to be written; then the lease alone keeps the IDs
- * apart.  Belongs to the keeper.
+ * In recovery no mark can be written; then the lease alone keeps the IDs apart.
+ * Belongs to the keeper.
  */
 #pragma once
 
@@ -46,10 +46,10 @@ public:
 	/* Lowers the mark to now; the generator is closed. */
 	void		forget_mark(int64_t now);
 
-	/* Do others count as synchronous standbys than those that acknowledged the window? */
+	/* Are the synchronous standbys others than those that acknowledged the window? */
 	bool		standbys_changed() const;
 
-	/* The configuration was read again: an acknowledgement may have been another's. */
+	/* The configuration was read again: an acknowledgement may be from another standby. */
 	void
 	configuration_was_read()
 	{
@@ -62,7 +62,7 @@ public:
 	static constexpr long kForever = -1;
 
 private:
-	/* A mark that is written, and not yet acknowledged. */
+	/* A mark that is written but not yet acknowledged. */
 	struct Pending
 	{
 		int64_t		target;
@@ -83,7 +83,7 @@ private:
 	/* The standbys that acknowledged the window, as they were configured. */
 	char	   *acknowledged_by_ = nullptr;
 
-	/* The newest tick when it last changed, and since when it has not. */
+	/* The newest tick when it was last seen, and since when it has not changed. */
 	int64_t		last_seen_ = -1;
 	std::optional<Stopwatch> since_last_id_;
 };

@@ -3,8 +3,8 @@
  *		Which worker this server is: from the configuration, or the environment,
  *		or left to the registry.  Nothing is guessed.
  *
- * The setting is a text, since PostgreSQL's integer settings are read as C reads
- * numbers: '010' is 8, and '1.4' is 1.
+ * The setting is a string, since PostgreSQL reads integer settings as C does:
+ * '010' is 8, and '1.4' is 1.
  */
 #include <cstdint>
 #include <cstdlib>
@@ -40,7 +40,7 @@ static constexpr int kMaxWorkerId = (1 << kMaxWorkerBits) - 1;
  * change it.  Whether the number fits into snowflake.worker_bits is left to the
  * start: both may have changed before it.
  *
- * The default is empty, for unset; nobody else may say so.
+ * The default is empty, for unset; no other source may leave it empty.
  */
 extern "C" bool
 snowflake_check_worker_id(char **value, void **, GucSource source)

@@ -1,7 +1,7 @@
 /*
  * bounds.hpp
- *		The IDs at the bounds of a time: what turns a condition on the time into
- *		one on the key.
+ *		The smallest and greatest IDs for a time, to turn a condition on the time
+ *		into one on the key.
  *
  * A time is exact to the microsecond, an ID to the millisecond.  For every time
  * t and every ID that is not negative,
@@ -22,14 +22,14 @@
 namespace snowflake
 {
 
-/* Any time there is; those at both ends of the 64 bits stand for infinity, too. */
+/* Any time; both ends of the 64-bit range also stand for infinity. */
 struct UnixTime
 {
 	int64_t		ms;				/* rounded down */
-	int			us;				/* what is left of it, 0 to 999 */
+	int			us;				/* the remainder, 0 to 999 */
 };
 
-/* 0 from the epoch down; nothing if there is no ID as late as that. */
+/* 0 for the epoch and earlier; nothing if no ID can be that late. */
 constexpr std::optional<int64_t>
 min_id(const Layout &layout, UnixTime time) noexcept
 {
@@ -40,7 +40,7 @@ min_id(const Layout &layout, UnixTime time) noexcept
 	return std::max<int64_t>(ms, 0) << kWorkerAndSequenceBits;
 }
 
-/* The greatest ID there is from the last millisecond up; nothing before the epoch. */
+/* The greatest possible ID for the last millisecond and later; nothing before the epoch. */
 constexpr std::optional<int64_t>
 max_id(const Layout &layout, UnixTime time) noexcept
 {
@@ -53,7 +53,7 @@ max_id(const Layout &layout, UnixTime time) noexcept
 	return ((ms + 1) << kWorkerAndSequenceBits) - 1;
 }
 
-/* -1, which is none, from the epoch down; the greatest ID there is after the end. */
+/* -1, which is no ID, for the epoch and earlier; the greatest possible ID after the end. */
 constexpr int64_t
 last_before(const Layout &layout, UnixTime time) noexcept
 {

@@ -1,10 +1,10 @@
 /*
  * clock.hpp
- *		The system clock in milliseconds, read as seldom as is exact.
+ *		The system clock in milliseconds, read no more often than exactness needs.
  *
- * Reading the clock costs more than all the rest of an ID.  So a backend reads
- * the processor's time-stamp counter instead, and the clock only when it cannot
- * prove that the millisecond it read last has not ended:
+ * Reading the clock costs more than the rest of generating an ID.  So a backend
+ * reads the processor's time-stamp counter instead, and the clock only when it
+ * cannot prove that the millisecond it last read has not ended:
  *
  * - the counter was read before the clock was, so less time than the counter's
  *	 difference has passed since the clock was read;
@@ -14,7 +14,7 @@
  * - the difference is unsigned: a counter that went back (another socket, a
  *	 restored machine) is a huge difference, and the clock is read.
  *
- * A clock that is set shows at the latest when the millisecond ends.  Without
+ * A step of the clock is noticed when the millisecond ends at the latest.  Without
  * an invariant counter (CPUID 80000007H, EDX bit 8; AMD64 Architecture
  * Programmer's Manual volume 3, appendix E.4.6), or on another processor, the
  * clock is read each time.
@@ -36,7 +36,7 @@
 namespace snowflake
 {
 
-/* A point in time: Unix milliseconds, and the nanoseconds that are left of it. */
+/* A reading: Unix milliseconds, and the nanoseconds until that millisecond ends. */
 struct ClockReading
 {
 	int64_t		unix_ms;

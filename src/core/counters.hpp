@@ -1,9 +1,9 @@
 /*
  * counters.hpp
- *		What each backend counts for snowflake_status, and nobody else writes.
+ *		The counters behind snowflake_status; each backend writes only its own.
  *
- * One slot for each backend there can be, on cache lines of its own, summed up
- * on reading.  A backend that ends leaves its numbers to the next one that gets
+ * There is one slot for each possible backend, on cache lines of its own; readers
+ * sum them up.  A backend that exits leaves its numbers to the next one that gets
  * the slot.  The counters guard nothing: all accesses are relaxed, and since a
  * slot has one writer at a time, adding takes no locked instruction.
  */

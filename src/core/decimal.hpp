@@ -2,9 +2,9 @@
  * decimal.hpp
  *		Reads the numbers that decide uniqueness.
  *
- * What else reads numbers takes more: "010" is octal to one and decimal to the
- * other, "1.4" is rounded, "1e3" and "0x10" are meant well.  Two servers whose
- * numbers differ on paper must differ, so here each number has one text only.
+ * Other parsers accept more: "010" is octal to one and decimal to another, "1.4"
+ * is rounded, "1e3" and "0x10" are valid.  Two servers whose numbers are spelled
+ * differently must get different ones, so here each number has only one spelling.
  */
 #pragma once
 
@@ -16,8 +16,8 @@ namespace snowflake
 {
 
 /*
- * The number that a text is: 0 to max, in decimal digits and nothing else, with
- * no leading zero; nothing if it is not one.
+ * Parses a number from 0 to max: decimal digits only, without a leading zero.
+ * Returns nothing for any other text.
  */
 constexpr std::optional<int64_t>
 parse_decimal(std::string_view text, int64_t max) noexcept

@@ -1,9 +1,9 @@
 /*
  * epoch.hpp
- *		Reads the setting snowflake.epoch: a date, and perhaps a time, in UTC.
+ *		Reads the setting snowflake.epoch: a date with an optional time, in UTC.
  *
  * Much stricter than timestamptz input: an epoch must mean the same on every
- * server, whatever its TimeZone and DateStyle, and "now" is not one.
+ * server, whatever its TimeZone and DateStyle, and "now" is not accepted.
  */
 #pragma once
 
@@ -16,12 +16,12 @@ namespace snowflake
 {
 
 /*
- * The Unix milliseconds of an ISO 8601 text, or nothing if it is not one:
+ * Parses an ISO 8601 text into Unix milliseconds; nothing if it is not of this form:
  *
  *	   YYYY-MM-DD [ ("T" | " ") HH:MM:SS [ "." 1 to 3 digits ] ] [ zone ]
  *
  * where zone is "Z", "UTC", "+00" or "+00:00", with or without a space before
- * it, and may be left out: it is UTC all the same.
+ * it, and may be omitted: the time is UTC anyway.
  */
 constexpr std::optional<int64_t>
 parse_epoch(std::string_view text) noexcept

@@ -1,11 +1,11 @@
 /*
  * forget_request.hpp
- *		snowflake_forget_mark()'s request to the keeper: one at a time, and
- *		withdrawn when its caller does not wait for the answer any more.
+ *		The request of snowflake_forget_mark() to the keeper: one at a time, and
+ *		withdrawn when its caller stops waiting for the answer.
  *
- * A request that its caller has given up must not be carried out later, when IDs
- * have been issued that would then be issued again.  So the keeper takes it, by a
- * compare-and-swap that a withdrawal competes with, while the generator is closed.
+ * A request must not be carried out after its caller has given up: IDs issued in
+ * the meantime would be issued again.  So the keeper takes it by a compare-and-swap
+ * that competes with the withdrawal, while the generator is closed.
  */
 #pragma once
 
@@ -23,20 +23,20 @@ public:
 		kNone,
 		kWaiting,				/* for the keeper to take it */
 		kTaken,					/* it is being carried out */
-		kGivenUp,				/* the same, but nobody waits for it */
+		kGivenUp,				/* likewise, but nobody waits for it */
 		kDone,
 		kRefused,
-		kFailed,				/* the keeper died over it */
+		kFailed,				/* the keeper died while carrying it out */
 	};
 
-	/* Caller: false if another one's is under way. */
+	/* Caller: false if another request is pending. */
 	bool
 	begin() noexcept
 	{
 		return change(Phase::kNone, Phase::kWaiting);
 	}
 
-	/* Caller: what has become of it. */
+	/* Caller: how far it has got. */
 	Phase
 	phase() const noexcept
 	{
@@ -44,8 +44,8 @@ public:
 	}
 
 	/*
-	 * Caller, after begin(), however it ends.  False if the keeper had taken it,
-	 * and was not ready.
+	 * Caller, after begin(), however the call ends.  False if the keeper has taken
+	 * the request and not finished it.
 	 */
 	bool
 	end() noexcept
@@ -58,7 +58,7 @@ public:
 		return true;
 	}
 
-	/* Keeper: is there one to be taken? */
+	/* Keeper: is there a request to take? */
 	bool
 	waits() const noexcept
 	{

@@ -1,7 +1,7 @@
 /*
  * generator.hpp
- *		The generator: one word that counts ticks, and one that says until when
- *		it may.
+ *		The generator: one word that counts ticks, and one that says how far it
+ *		may count.
  *
  * Thread safety: claim() and take_renewal() may be called by any number of
  * threads or processes at once.  close(), publish() and open() belong to one
@@ -18,8 +18,8 @@
  *	  tick had not been closed since it was read, so the window that was read
  *	  in between is the one that goes with it.
  * 3. No claim passes the window's end, nor the clock by more than max_ahead.
- *	  The window's end never passes a mark that is durable; that is the
- *	  keeper's business.
+ *	  The window's end never passes the durable high-water mark; that is the
+ *	  keeper's job.
  *
  * The class is a template over the atomic so that a test can step through the
  * interleavings one by one.
@@ -38,9 +38,9 @@ namespace snowflake
 {
 
 /*
- * Until when the worker ID may be used: for ticks whose own millisecond is
- * before `until` (since the layout's epoch, 0 to kEndOfTime).  One word, so
- * that what a caller reads belongs together.
+ * How far the worker ID may be used: for ticks whose own millisecond is before
+ * `until` (since the layout's epoch, 0 to kEndOfTime).  Packed into one word, so
+ * that a caller reads a consistent pair.
  */
 struct Window
 {
@@ -80,14 +80,14 @@ struct Claim
 	int64_t		first;
 	int32_t		count;
 	int32_t		worker;
-	Shortfall		shortfall;			/* kNone exactly if all that was wanted was got */
+	Shortfall		shortfall;			/* kNone if and only if the claim got all it wanted */
 	bool		renew;			/* the window is half used: see take_renewal() */
 };
 
 /*
- * Half of the milliseconds, and no pattern among those that lie evenly apart:
+ * True for half of all milliseconds, without a pattern among evenly spaced ones:
  * multiplicative hashing (Knuth, The Art of Computer Programming volume 3,
- * section 6.4), twice, since once does follow such a pattern.
+ * section 6.4), applied twice, since once leaves such a pattern.
  */
 constexpr bool
 starts_one_further(int64_t ms) noexcept
@@ -100,13 +100,13 @@ starts_one_further(int64_t ms) noexcept
 }
 
 /*
- * The first tick of a millisecond in which none was claimed; last is below it.
+ * The first tick to claim in a millisecond that has no claim yet; last is below it.
  *
- * It starts at the sequence that follows, modulo 64, rather than at 0: then the
- * low bits go round at a low rate too, and id % 16 spreads over shards.  In half
- * of the milliseconds it starts one further: else the first IDs of a client that
- * always takes two together would all be even.  64 is the smallest sequence that
- * a layout can have.
+ * It continues the sequence, modulo 64, instead of starting at 0: that way the low
+ * bits cycle at a low rate, too, and id % 16 spreads over shards.  In half of the
+ * milliseconds it skips one more; otherwise the first IDs of a client that always
+ * takes two at a time would all be even.  64 is the size of the smallest sequence
+ * that a layout can have.
  */
 constexpr int64_t
 fresh_tick(const Layout &layout, int64_t last, int64_t ms) noexcept
@@ -151,8 +151,8 @@ public:
 	static constexpr int64_t kClosed = std::numeric_limits<int64_t>::max();
 
 	/*
-	 * Takes up to `wanted` (at least 1) ticks in one swap.  Never waits: what
-	 * it did not get, and why, stands in the result.
+	 * Takes up to `wanted` (at least 1) ticks in one swap.  Never waits: the
+	 * result says how many it got, and why not more.
 	 */
 	Claim
 	claim(const Layout &layout, int32_t wanted, int64_t now, int64_t max_ahead) noexcept
@@ -172,7 +172,7 @@ public:
 			 * Acquire pairs with the release in publish(): whoever sees a
 			 * window that was published behind a closed tick cannot swap on a
 			 * tick from before it was closed.  It also keeps the swap below
-			 * from being done first.
+			 * from being reordered before this load.
 			 */
 			const Window window = Window::unpack(window_.load(std::memory_order_acquire));
 			Claim		claim = next_claim(layout, last, window, wanted, now, max_ahead);
@@ -198,8 +198,8 @@ public:
 	}
 
 	/*
-	 * True for the first caller whose claim says renew, until the next
-	 * publish(): that one has to wake the keeper.
+	 * True for the first caller whose claim says renew after a publish(): that
+	 * caller has to wake the keeper.
 	 */
 	bool
 	take_renewal() noexcept
@@ -207,7 +207,7 @@ public:
 		return renew_at_.exchange(kNever, std::memory_order_relaxed) != kNever;
 	}
 
-	/* Did a caller take the renewal since the last publish()? */
+	/* Has a caller taken the renewal since the last publish()? */
 	bool
 	renewal_taken() const noexcept
 	{
@@ -228,8 +228,8 @@ public:
 	}
 
 	/*
-	 * Keeper only: stops all claims.  Returns the newest tick that was claimed,
-	 * exactly, or kClosed if it was closed already.
+	 * Keeper only: stops all claims.  Returns exactly the newest tick that was
+	 * claimed, or kClosed if it was already closed.
 	 */
 	int64_t
 	close() noexcept
@@ -250,11 +250,11 @@ public:
 	}
 
 	/*
-	 * Keeper only: lets claims go on, from last + 1.  After a change of worker
-	 * `last` itself has to be above every tick that was claimed before, or a
-	 * caller that was held up in between could swap on the tick that it had read,
-	 * with the window that it had read.  So: the first tick of the next
-	 * millisecond, which is then not claimed.
+	 * Keeper only: lets claims continue from last + 1.  After a change of worker,
+	 * `last` itself must be above every tick that was claimed before; otherwise a
+	 * delayed caller could swap on the tick that it had read, with the window that
+	 * it had read.  So pass the first tick of the next millisecond, which is then
+	 * not claimed.
 	 */
 	void
 	open(int64_t last) noexcept
@@ -277,7 +277,7 @@ private:
 
 using Generator = BasicGenerator<std::atomic>;
 
-/* It lives in shared memory, where a lock hidden in the library would not do. */
+/* It lives in shared memory, where a lock hidden in the library would not work. */
 static_assert(std::atomic<int64_t>::is_always_lock_free);
 static_assert(std::atomic<uint64_t>::is_always_lock_free);
 static_assert(sizeof(Generator) == 256 && alignof(Generator) == 128);

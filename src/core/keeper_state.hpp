@@ -10,9 +10,9 @@
  *		          +----------------+----------+
  *		  any of them --> WrongLayout (final)
  *
- * Closed: nobody gets an ID.  What may only be done then is done there: the mark
- * is forgotten, a lease is taken over.  Open: callers get IDs as far as the
- * window reaches, which opens empty, and which the keeper extends on demand.
+ * Closed: nobody gets an ID.  Work that requires this is done here: forgetting the
+ * high-water mark, taking over a lease.  Open: callers get IDs up to the end of the
+ * window, which is empty at first and which the keeper extends on demand.
  *
  * Plain C++, so that a test can drive it without a server.
  */
@@ -36,15 +36,15 @@ struct KeeperFacts
 {
 	bool		in_recovery;
 	bool		issues_in_recovery; /* on a lease of this server's own */
-	bool		wrong_layout;		/* another one than the configured is pinned */
+	bool		wrong_layout;		/* the pinned layout is not the configured one */
 	bool		has_worker;			/* it is configured, or leased */
 	bool		lease_waits;		/* a new lease is to be taken over */
 	bool		forget_waits;		/* snowflake_forget_mark() was called */
-	bool		standbys_changed;	/* the window was not acknowledged by those that count now */
-	bool		opened_in_recovery; /* the open generator is one from before a promotion */
+	bool		standbys_changed;	/* the current standbys have not acknowledged the window */
+	bool		opened_in_recovery; /* the generator was opened before a promotion */
 };
 
-/* Is there something to be done that takes a closed generator? */
+/* Is there work that requires a closed generator? */
 constexpr bool
 has_work_while_closed(const KeeperFacts &facts) noexcept
 {

@@ -10,7 +10,7 @@
  *
  * The milliseconds count from the layout's epoch.  Worker and sequence share
  * 22 bits: worker_bits (1 to 16) of them are the worker's.  The sign bit stays
- * clear, so that IDs sort as bigint the way they were made.
+ * clear, so that IDs sort as bigint in the order in which they were made.
  *
  * A tick is an ID without its worker: ms << sequence_bits | sequence.  It is
  * what the generator counts.  All of this is plain C++: nothing here knows of
@@ -29,7 +29,7 @@ inline constexpr int kWorkerAndSequenceBits = 22; /* worker and sequence togethe
 inline constexpr int kMinWorkerBits = 1;
 inline constexpr int kMaxWorkerBits = 16;
 
-/* The first millisecond that does not fit into the time bits any more. */
+/* The first millisecond that no longer fits into the time bits. */
 inline constexpr int64_t kEndOfTime = int64_t{1} << kTimestampBits;
 
 /* What an ID is made of.  ms: since the layout's epoch, 0 to kEndOfTime - 1. */
@@ -67,7 +67,7 @@ struct Layout
 		return (int32_t{1} << sequence_bits()) - 1;
 	}
 
-	/* The fields have to be in their ranges. */
+	/* The fields must be in range. */
 	constexpr int64_t
 	compose(const Fields &fields) const noexcept
 	{

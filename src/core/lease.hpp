@@ -10,7 +10,7 @@
 namespace snowflake
 {
 
-/* A UUID as text, with its end. */
+/* A UUID as text, with its terminator. */
 inline constexpr int kUuidSize = 37;
 
 struct Lease

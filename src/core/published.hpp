@@ -1,9 +1,9 @@
 /*
  * published.hpp
- *		The layouts of other systems, as they have published them, and how an ID
- *		of theirs is taken apart.
+ *		The layouts of other systems, as they have published them, and how to
+ *		decode their IDs.
  *
- * They differ from ours in where the fields stand, in the unit of the time, and
+ * They differ from ours in where the fields are, in the unit of the time, and
  * in that some use the sign bit: those are shifted as unsigned numbers.
  */
 #pragma once
@@ -19,7 +19,7 @@ namespace snowflake
 /* Bits of an ID; no bits if the layout has no such field. */
 struct BitField
 {
-	int			shift;			/* how far it stands from the right */
+	int			shift;			/* distance from the lowest bit */
 	int			bits;
 
 	constexpr uint64_t
@@ -55,14 +55,14 @@ struct PublishedLayout
 	BitField	worker;
 	BitField	sequence;
 
-	/* Is the sign bit one that the layout uses, or clear? */
+	/* Is the sign bit clear, or used by the layout? */
 	constexpr bool
 	can_be(int64_t id) const noexcept
 	{
 		return id >= 0 || time.shift + time.bits == 64;
 	}
 
-	/* id: one that can be. */
+	/* id: can_be(id) must be true. */
 	constexpr PublishedFields
 	decompose(int64_t id) const noexcept
 	{
@@ -95,7 +95,7 @@ inline constexpr std::array kPublishedLayouts = {
 	PublishedLayout{"twitter", 1288834974657, 1000, {22, 41}, {12, 10}, {0, 12}},
 };
 
-/* Null if there is none of this name. */
+/* Null if there is no layout of this name. */
 constexpr const PublishedLayout *
 find_published_layout(std::string_view name) noexcept
 {

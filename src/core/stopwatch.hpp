@@ -1,7 +1,7 @@
 /*
  * stopwatch.hpp
- *		How long something takes, by the monotonic clock: the system clock may be
- *		the very thing that is waited for.
+ *		Measures elapsed time by the monotonic clock: the system clock may be the
+ *		very thing being waited for.
  */
 #pragma once
 

@@ -1,15 +1,15 @@
 /*
  * text.hpp
- *		An ID as a short text that sorts as the number does.
+ *		An ID as a short text that sorts like the number.
  *
- * base32: 13 characters of Douglas Crockford's alphabet.  It has no I, L, O and
- * U; lower case is read too, I and L are read as 1, and O as 0.
- * base58: 11 characters of Bitcoin's alphabet, which has no 0, I, O and l; here
- * upper and lower case differ.
+ * base32: 13 characters of Douglas Crockford's alphabet.  It has no I, L, O or U;
+ * input may be in lower case, I and L are read as 1, and O as 0.
+ * base58: 11 characters of Bitcoin's alphabet, which has no 0, I, O or l; it is
+ * case-sensitive.
  *
- * Every text of an encoding has the same length, filled up with the digit 0 of
- * the alphabet, and both alphabets ascend in ASCII.  So texts sort, by bytes, as
- * the IDs do.  Neither alphabet has a check digit: what is well-formed is read.
+ * Every text of an encoding has the same length, padded with the alphabet's digit
+ * 0, and both alphabets ascend in ASCII.  So texts sort bytewise like the IDs.
+ * Neither alphabet has a check digit: any well-formed text is accepted.
  */
 #pragma once
 
@@ -59,7 +59,7 @@ struct TextEncoding
 		}
 	}
 
-	/* Reads any bytes; never gives a number that the text does not stand for. */
+	/* Accepts any bytes; never returns a number that the text does not stand for. */
 	constexpr ParsedText
 	read(std::string_view text) const noexcept
 	{
@@ -124,7 +124,7 @@ static_assert(kTextEncodings[0].length == 13 && kTextEncodings[1].length == 11);
 
 inline constexpr int kMaxTextLength = 13;
 
-/* Null if there is none of this name. */
+/* Null if there is no encoding of this name. */
 constexpr const TextEncoding *
 find_text_encoding(std::string_view name) noexcept
 {
