@@ -7,17 +7,17 @@ DATA = $(wildcard sql/snowflake*--*.sql)
 
 # Header-only C++20: the library needs no libstdc++ at run time.  Libraries are
 # loaded with global visibility, so only what the server looks up is exported.
-# PostgreSQL 15's headers still say "register".
+# PostgreSQL 15's headers still use "register".
 PG_CXXFLAGS = -std=c++20 -fno-exceptions -fno-rtti -fvisibility=hidden -Wno-register $(WARNINGS)
 
 # The server's headers are not ours to warn about.
 PG_CPPFLAGS = -isystem $(shell $(PG_CONFIG) --includedir-server)
 
-# The client of the registry.
+# libpq, for the client of the registry.
 PG_CPPFLAGS += -isystem $(shell $(PG_CONFIG) --includedir)
 SHLIB_LINK = $(libpq)
 
-# The module has to be preloaded, so installcheck starts a server of its own.
+# The module must be preloaded, so installcheck starts a server of its own.
 REGRESS = \
 	generate \
 	backfill \
@@ -42,7 +42,7 @@ PG_CONFIG = pg_config
 PGXS := $(shell $(PG_CONFIG) --pgxs)
 include $(PGXS)
 
-# PGXS leaves PG_CXXFLAGS out of the bitcode's command.
+# PGXS leaves PG_CXXFLAGS out of the command for bitcode.
 COMPILE.cxx.bc += $(PG_CXXFLAGS)
 
 HEADERS_ALL = $(wildcard src/core/*.hpp src/*.hpp src/*.h)
@@ -62,14 +62,14 @@ unit: test/unit/unit test/unit/unit_tsan
 	test/unit/unit
 	test/unit/unit_tsan --gtest_filter='*Threads*'
 
-# The border of the core: each header compiles alone, and without a server.
+# The boundary of the core: each header compiles alone, and without a server.
 core:
 	set -e; for header in src/core/*.hpp; do \
 		echo "#include \"$$header\"" | $(CXX) -std=c++20 -fno-exceptions -fno-rtti -Wall -Wextra $(WARNINGS) -I. -fsyntax-only -x c++ -; \
 		echo "ok $$header"; \
 	done
 
-# Any bytes into what reads text, each for so long.
+# Feeds arbitrary bytes to whatever reads text, each fuzzer for this long.
 FUZZ_SECONDS = 30
 
 $(FUZZERS): %: %.cpp $(HEADERS_ALL)
@@ -84,7 +84,7 @@ fuzz: $(FUZZERS)
 exports: $(shlib)
 	test/exports $(shlib)
 
-# The archive of what is committed, as the PostgreSQL Extension Network takes it.
+# An archive of what is committed, for the PostgreSQL Extension Network.
 DISTNAME = snowflake-$(shell sed -n '/"provides"/q; s/^ *"version": "\(.*\)",/\1/p' META.json)
 DISTDIR = .
 

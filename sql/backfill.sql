@@ -1,9 +1,9 @@
--- IDs for rows that are there already: the queries of doc/backfill.md, where many rows have the same time
+-- IDs for existing rows: the queries of doc/backfill.md, with many rows that have the same time
 SET timezone = 'UTC';
 SET datestyle = 'ISO';
 SET intervalstyle = 'postgres';
 
--- 200 rows a millisecond, with the same microsecond twice, in no order; and 4096 at once, which is all that there is room for
+-- 200 rows a millisecond, in no order, each microsecond twice; and 4096 at once, as many as a millisecond has room for
 CREATE TABLE message (id integer PRIMARY KEY, created_at timestamptz, new_id bigint);
 INSERT INTO message SELECT i, timestamptz '2024-02-29 12:00Z' + (i * 7919 % 25000) * interval '2 microseconds' FROM generate_series(1, 10000) AS i;
 INSERT INTO message SELECT i, '2025-07-01 08:30:00.0009Z' FROM generate_series(10001, 10000 + 4096) AS i;
@@ -28,7 +28,7 @@ SELECT count(*) AS in_a_range, min(snowflake_sequence(new_id)), max(snowflake_se
   FROM message WHERE snowflake_between(new_id, '2025-07-01Z', '2025-07-02Z');
 SELECT max(new_id) < snowflake_next() AS before_new_ones FROM message;
 
--- one more is refused, and what it says is in the page
+-- one more is refused, with the message that the page quotes
 INSERT INTO message VALUES (0, '2025-07-01 08:30:00.000Z');
 \set SHOW_CONTEXT never
 SELECT backfill();
@@ -36,7 +36,7 @@ SELECT backfill();
 \set SHOW_CONTEXT errors
 SELECT count(*) AS unchanged FROM message WHERE new_id IS NOT NULL;
 
--- Running over: three milliseconds' rows in one, some in the next, and one in the place that is just free again.
+-- Overflow: three milliseconds' rows in one, some in the next, and one in the first place that is free again.
 INSERT INTO message SELECT i, '2025-07-01 08:30:00.0005Z' FROM generate_series(20001, 20000 + 2 * 4096) AS i;
 INSERT INTO message SELECT i, '2025-07-01 08:30:00.001Z' FROM generate_series(30001, 30100) AS i;
 INSERT INTO message VALUES (40000, '2025-07-01 08:30:00.005Z'), (40001, '2022-12-31 23:59:59.999Z');

@@ -22,7 +22,7 @@ SELECT snowflake_sequence(-1);
 SELECT snowflake_decode(NULL) IS NULL AS decode, snowflake_timestamp(NULL) IS NULL AS timestamp,
        snowflake_worker_id(NULL) IS NULL AS worker_id, snowflake_sequence(NULL) IS NULL AS sequence;
 
--- the parts are the whole
+-- the parts make up the whole
 SELECT count(*) FROM snowflake_next(1000) AS id, snowflake_decode(id) AS d
  WHERE d.created_at = snowflake_timestamp(id) AND d.worker_id = snowflake_worker_id(id)
    AND d.sequence = snowflake_sequence(id)

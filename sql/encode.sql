@@ -6,7 +6,7 @@ SELECT snowflake_encode('2023-01-01 00:00:00.001Z', 5, 9), snowflake_encode('202
        snowflake_encode('2092-09-06 15:47:35.551Z', 1023, 4095);
 -- microseconds are cut off
 SELECT snowflake_decode(snowflake_encode('2026-03-04 05:06:07.891999Z', 1, 2));
--- there and back
+-- round trip
 SELECT count(*) FROM snowflake_next(1000) AS id, snowflake_decode(id) AS d
  WHERE snowflake_encode(d.created_at, d.worker_id, d.sequence) = id;
 
@@ -51,8 +51,8 @@ SELECT snowflake_max_id('4714-11-24 BC');
 SELECT snowflake_max_id('-infinity');
 \echo :LAST_ERROR_SQLSTATE
 
--- A condition on the ID means what the one on its time means: for IDs at random and at both ends of their milliseconds,
--- and for times from a millisecond before to one after, the microseconds in between too.
+-- A condition on the ID means the same as the one on its time: for random IDs and both ends of their milliseconds,
+-- and for times from a millisecond before to a millisecond after, including the microseconds in between.
 WITH ids AS (
   SELECT ('x' || md5(i::text))::bit(64)::bigint & 9223372036854775807 AS id FROM generate_series(1, 3000) AS i
   UNION ALL
@@ -73,7 +73,7 @@ SELECT count(*) > 80000 AS many,
        count(*) FILTER (WHERE (its >= '2024-01-01Z' AND its < t) <> snowflake_between(id, '2024-01-01Z', t)) AS until_differs
   FROM inside;
 
--- any range of times, open ones too, but for those that begin after the end
+-- any range of times, open-ended ones too, except those that begin after the end
 SELECT since, until, count(*) FILTER (WHERE snowflake_between(id, since, until))
   FROM unnest('{0, 4194303, 4194304, 9223372036854775807}'::bigint[]) AS id,
        unnest('{-infinity, 4714-11-24 BC, 2023-01-01Z, 2023-01-01 00:00:00.001Z, 2092-09-06 15:47:35.551Z}'::timestamptz[]) AS since,

@@ -16,7 +16,7 @@ SELECT bool_and(id > previous) AS increasing
   FROM (SELECT id, lag(id) OVER (ORDER BY n) AS previous
           FROM snowflake_next(5000) WITH ORDINALITY AS batch (id, n)) AS pairs;
 SELECT count(*) FROM (SELECT snowflake_next(1000000) LIMIT 3) AS ids;
--- after a batch that was not taken to its end
+-- after a batch that was not read to its end
 SELECT count(*), count(DISTINCT id) FROM (
   SELECT id FROM (SELECT snowflake_next(1000) AS id LIMIT 10) AS a
   UNION ALL
@@ -93,14 +93,14 @@ RESET ROLE;
 REVOKE EXECUTE ON FUNCTION snowflake_forget_mark() FROM regress_snowflake_user;
 DROP ROLE regress_snowflake_user;
 
--- the settings say what they are
+-- the settings and their properties
 SELECT name, setting, unit, context, vartype, min_val, max_val, boot_val
   FROM pg_settings WHERE name LIKE 'snowflake.%' ORDER BY name;
 SET snowflake.worker_id = 8;
 SET snowflake.max_ahead = 0;
 SET snowflake.no_such_setting = 0;
 
--- each object says what it is
+-- each object has a comment
 SELECT pg_describe_object(classid, objid, 0) AS object
   FROM pg_depend
  WHERE refclassid = 'pg_extension'::regclass AND deptype = 'e'

@@ -13,7 +13,7 @@ CREATE TABLE event_2026_03 PARTITION OF event
   FOR VALUES FROM (snowflake_min_id('2026-03-01Z')) TO (snowflake_min_id('2026-04-01Z'));
 SELECT pg_get_expr(relpartbound, oid) FROM pg_class WHERE relname = 'event_2026_01';
 
--- each row into the partition of its month, to the millisecond
+-- each row goes into the partition of its month, to the millisecond
 INSERT INTO event
 SELECT snowflake_encode(t + ms * interval '1 millisecond', 3, 0), 'event'
   FROM generate_series(timestamptz '2025-12-01Z', '2026-03-01Z', '1 month') AS t, generate_series(-1, 1) AS ms;

@@ -14,7 +14,7 @@ SELECT layout, id, d.*
 -- the default layout is pgedge's
 SELECT count(*) FROM snowflake_next(100) AS id WHERE snowflake_decode(id) = snowflake_decode(id, 'pgedge');
 
--- the sign bit: a bit of the time, or none
+-- the sign bit: part of the time, or unused
 SELECT layout, d.*
   FROM unnest(ARRAY['discord', 'instagram', 'mastodon', 'tsid']) AS layout, snowflake_decode(-1, layout) AS d;
 SELECT snowflake_decode((-9223372036854775808), 'instagram');

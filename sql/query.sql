@@ -1,4 +1,4 @@
--- a condition on the time is one on the key: what the planner makes of snowflake_between()
+-- a condition on the time becomes one on the key: what the planner makes of snowflake_between()
 SET timezone = 'UTC';
 SET datestyle = 'ISO';
 SET intervalstyle = 'postgres';
@@ -13,7 +13,7 @@ EXPLAIN (COSTS OFF) SELECT count(id) FROM event WHERE snowflake_between(id, '202
 SELECT count(id), min(snowflake_timestamp(id)), max(snowflake_timestamp(id))
   FROM event WHERE snowflake_between(id, '2026-02-01Z', '2026-02-02Z');
 
--- parameters, of a plan for any
+-- parameters, with a generic plan
 SET plan_cache_mode = force_generic_plan;
 PREPARE q (timestamptz, timestamptz) AS SELECT count(id) FROM event WHERE snowflake_between(id, $1, $2);
 EXPLAIN (COSTS OFF) EXECUTE q ('2026-02-01Z', '2026-02-02Z');
@@ -28,7 +28,7 @@ EXPLAIN (COSTS OFF) SELECT count(id) FROM event WHERE snowflake_between(id, now(
 EXPLAIN (COSTS OFF) SELECT count(id) FROM event WHERE id >= snowflake_min_id(now() - interval '1 day');
 EXPLAIN (COSTS OFF) SELECT count(id) FROM event WHERE snowflake_between(id, now() - interval '1 day', 'infinity');
 
--- since what a subquery says, whose plan's name differs between versions
+-- since the result of a subquery, whose plan's name differs between versions
 CREATE TABLE poll (last timestamptz);
 CREATE FUNCTION index_condition(query text) RETURNS text LANGUAGE plpgsql AS $$
 DECLARE
@@ -61,7 +61,7 @@ EXPLAIN (COSTS OFF) SELECT count(id) FROM public.event WHERE public.snowflake_be
 SELECT count(id) FROM public.event WHERE public.snowflake_between(id, '2026-02-01Z', '2026-02-02Z');
 RESET search_path;
 
--- a role that may do nothing else
+-- a role without other privileges
 CREATE ROLE regress_snowflake_user;
 GRANT SELECT ON event TO regress_snowflake_user;
 SET ROLE regress_snowflake_user;

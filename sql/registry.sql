@@ -5,7 +5,7 @@ SET datestyle = 'ISO';
 SET intervalstyle = 'postgres';
 CREATE EXTENSION snowflake_registry;
 
--- what a call fails with, but for what the clock shows
+-- the error of a call, without the times that the clock shows
 CREATE FUNCTION fails(sql text, OUT code text, OUT message text, OUT detail text) LANGUAGE plpgsql AS $$
 BEGIN
 	EXECUTE sql;
@@ -36,7 +36,7 @@ SELECT * FROM fails('SELECT snowflake_registry.setup()');
 SELECT worker_bits, epoch, longest_lease, fence_itself, timeline, floor, next_unused, fence_needed FROM snowflake_registry.registry;
 SELECT r.system_identifier = c.system_identifier AS this_system FROM snowflake_registry.registry AS r, pg_control_system() AS c;
 
--- what cannot be asked for
+-- invalid requests
 SELECT * FROM fails('SELECT snowflake_registry.lease(NULL)');
 SELECT * FROM fails('SELECT snowflake_registry.lease('' '')');
 SELECT * FROM fails('SELECT snowflake_registry.lease(repeat(''x'', 256))');
@@ -64,10 +64,10 @@ SELECT worker_id, valid_until FROM snowflake_registry.lease('d', '5 s', 3, asker
 SELECT worker_id, valid_until FROM snowflake_registry.lease('c', '30 s', asker_now => '2024-01-01 00:00:03Z');
 SELECT * FROM fails('SELECT snowflake_registry.lease(''e'', asker_now => ''2024-01-01 00:00:06Z'')');
 SELECT * FROM fails('SELECT snowflake_registry.lease(''e'', worker_id => 2, asker_now => ''2024-01-01 00:00:06Z'')');
--- at its very end an interval is over
+-- an interval is over at its very end
 SELECT * FROM fails('SELECT snowflake_registry.lease(''e'', asker_now => ''2024-01-01 00:00:06.9999Z'')');
 SELECT worker_id, valid_from, valid_until FROM snowflake_registry.lease('e', '10 s', asker_now => '2024-01-01 00:00:07Z');
--- then the one that ended longest ago, and by the clock here has not called since
+-- then the one that ended longest ago and, by the registry's clock, has not called since
 SELECT worker_id, valid_from, valid_until FROM snowflake_registry.lease('f', asker_now => '2024-01-01 00:00:50Z');
 SELECT worker_id, valid_from, valid_until FROM snowflake_registry.lease('g', asker_now => '2024-01-01 00:00:51Z');
 SELECT worker_id, holder, state, reserved, valid_from, valid_until, time_left, renewals, client_addr IS NOT DISTINCT FROM inet_client_addr() AS ours FROM snowflake_registry.status;
@@ -89,7 +89,7 @@ SELECT code FROM fails(:'sql');
 SELECT code FROM fails(:'sql');
 \set sql 'SELECT snowflake_registry.renew(''' :h2_token ''', asker_now => clock_timestamp() + ''25 h'')'
 SELECT * FROM fails(:'sql');
--- to another registry by mistake
+-- a call to another registry, by mistake
 \set sql 'SELECT snowflake_registry.renew(''' :h2_token ''', ''60 s'', ''2024-02-01 00:00:00Z'', 2, registry => ''00000000-0000-4000-8000-000000000000'')'
 SELECT code, message FROM fails(:'sql');
 SELECT fence_needed FROM snowflake_registry.registry;
@@ -157,7 +157,7 @@ SELECT snowflake_registry.several_statements(q), q FROM (VALUES
 	('SELECT 1; SELECT 2'), ('SELECT '';''; SELECT 2'), ('SELECT 1; -- two'), (E'SELECT E''\\''; SELECT 1 --'''),
 	('SELECT $$;$$'), ('SELECT /*;*/ 1'), (''), (NULL)) AS v (q);
 
--- every object has a comment, every function is as it should be, nothing is for PUBLIC
+-- every object has a comment, every function has the right properties, PUBLIC has no privileges
 SELECT c.relname AS object FROM pg_class AS c WHERE c.relnamespace = 'snowflake_registry'::regnamespace AND c.relkind <> 'i'
    AND obj_description(c.oid, 'pg_class') IS NULL AND (c.relkind <> 'c' OR obj_description(c.reltype, 'pg_type') IS NULL)
 UNION ALL

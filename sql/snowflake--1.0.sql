@@ -66,9 +66,9 @@ AS 'MODULE_PATHNAME', 'snowflake_last_before'
 LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE;
 COMMENT ON FUNCTION snowflake_last_before(timestamptz) IS 'the greatest snowflake ID before this time, or -1';
 
--- Not strict, or the planner would not inline it.  Each argument but the key
--- once, or it would not with a subquery.  The greatest ID rather than "<" the
--- smallest one, because there is none after infinity.
+-- Not strict, or the planner would not inline it.  Each argument but the key is
+-- used only once, or it would not be inlined with a subquery.  Compares with the
+-- greatest ID rather than "<" the smallest one, because no ID is after infinity.
 CREATE FUNCTION snowflake_between(id bigint, since timestamptz, until timestamptz) RETURNS boolean
 LANGUAGE SQL IMMUTABLE PARALLEL SAFE
 RETURN id >= snowflake_min_id(since) AND id <= snowflake_last_before(until);

@@ -7,51 +7,51 @@
 --
 -- A lease is an interval of ID time: its holder may issue IDs with that worker
 -- ID whose own time t is valid_from <= t < valid_until.  So two holders of one
--- worker ID are apart as soon as their intervals are, whatever any clock shows.
+-- worker ID are kept apart by disjoint intervals, whatever any clock shows.
 -- All times are whole milliseconds.
 --
---	I1	The intervals that were ever handed out for one worker ID do not overlap,
---		where a renewal extends the interval that it renews.
+--	I1	The intervals ever handed out for one worker ID do not overlap, where a
+--		renewal extends the interval that it renews.
 --	I2	No call ever hands out ID time further than longest_lease beyond the
---		registry's clock, as it showed in that call.
---	I3	What has been handed out is committed, and flushed, before the asker has
---		the answer; nothing takes it back.
+--		registry's clock, as read in that call.
+--	I3	What is handed out is committed and flushed before the asker gets the
+--		answer; nothing takes it back.
 --
--- Who locks what, so that there is no deadlock: lease(), reserve(), unreserve()
--- and fence() the row of registry first and then rows of worker.  renew() and
--- release() one row of worker, and after that nothing; or, when they have to
+-- Lock order, so that there is no deadlock: lease(), reserve(), unreserve() and
+-- fence() lock the row of registry first and then rows of worker.  renew() and
+-- release() lock one row of worker, and after that nothing; or, when they have to
 -- write there, the row of registry and then all of worker, as fence() does.
 -- Whoever locks the row of registry also updates it, so that at the isolation
--- levels with one snapshot a transaction a concurrent call gets 40001.
+-- levels with one snapshot per transaction a concurrent call gets 40001.
 --
--- Failover.  A registry that took over from another one may have lost that one's
--- latest commits.  It knows by its timeline, or its system identifier, and is
--- closed until fence() was called, which voids all tokens and lets no worker ID,
+-- Failover.  A registry that took over from another one may have lost the latest
+-- commits of that one.  It knows this by its timeline or its system identifier, and
+-- is closed until fence() is called, which voids all tokens and lets no worker ID,
 -- used or not, start before
 --
 --		greatest(its valid_until, now) + longest_lease
 --
 -- Why that is enough.  Take any interval that was handed out, and the call that
 -- set its valid_until.  If the commit of that call is not lost, the row has this
--- valid_until, or one from later.  If it is lost, the call took place before the
+-- valid_until, or a later one.  If it is lost, the call took place before the
 -- failover, so before "now", and by I2 valid_until <= now + longest_lease.  A
 -- lost renew() without effect on valid_until adds nothing, nor does a lost
 -- release(): both leave the holder with at most what it had.  No lost token works
--- again, since none does.  This takes that "now" is not before the clock of the
--- old registry in the lost call; the latest last_seen of all rows helps where
--- the new clock is behind.  It takes that the old registry does not go on: two
--- registries side by side nothing here can tell apart.  And a reservation that
--- was lost is lost.
+-- again, since none does.  This assumes that "now" is not before the clock of the
+-- old registry in the lost call; the latest last_seen of all rows helps if the new
+-- clock is behind.  It also assumes that the old registry has stopped: nothing here
+-- can tell two registries apart that run side by side.  And a reservation that was
+-- lost is lost.
 --
 -- A storage snapshot that is rolled back leaves no trace in the registry itself.
--- Its holders find it: each says in renew() what it holds, and when that is more
+-- Its holders detect it: each says in renew() what it holds, and if that is more
 -- than was ever handed out (greatest_until), the registry is closed, too.
 --
 -- SQLSTATEs, for programs:
 --
---	28000	the token is unknown, superseded, released or void: lease anew
+--	28000	the token is unknown, superseded, released or void: take a new lease
 --	53400	all worker IDs are taken; the detail says when the next one is free
---	55006	this worker ID is held by, or reserved for, somebody else
+--	55006	this worker ID is held by, or reserved for, another holder
 --	55000	an administrator has to act: call setup() or fence()
 --	22008	the asker's clock cannot be used: too far ahead of the registry's, or
 --			before the epoch
@@ -62,9 +62,9 @@
 --	25006	called on a standby
 --	40001	concurrent calls at REPEATABLE READ or SERIALIZABLE: call again
 --
--- No row and a WARNING, rather than an error, where something has to be
--- committed: the registry has been closed, or has fenced itself.  There is no
--- lease then; the next call says how things are.
+-- A call returns no row, with a WARNING, rather than an error if something has to
+-- be committed: the registry has been closed, or has fenced itself.  There is no
+-- lease then; the next call reports the state of things.
 
 SET LOCAL search_path = pg_catalog, pg_temp;
 
@@ -72,7 +72,7 @@ CREATE SCHEMA snowflake_registry;
 COMMENT ON SCHEMA snowflake_registry IS 'leases worker IDs for snowflake IDs';
 REVOKE ALL ON SCHEMA snowflake_registry FROM PUBLIC;
 
--- A role belongs to the whole cluster, so another database may have made it.
+-- A role belongs to the whole cluster, so another database may have created it.
 DO $$
 BEGIN
 	IF NOT EXISTS (SELECT FROM pg_catalog.pg_roles WHERE rolname = 'snowflake_registry') THEN
@@ -112,7 +112,7 @@ COMMENT ON COLUMN snowflake_registry.registry.changes IS 'number of calls that h
 REVOKE ALL ON snowflake_registry.registry FROM PUBLIC;
 GRANT SELECT ON snowflake_registry.registry TO snowflake_registry;
 
--- Has no index but that of the key, and room in each page, so that a renewal
+-- Has no index except for the key, and free space in each page, so that a renewal
 -- is a heap-only update.
 CREATE TABLE snowflake_registry.worker (
 	worker_id integer PRIMARY KEY,
@@ -166,8 +166,8 @@ GRANT USAGE ON TYPE snowflake_registry.leased TO snowflake_registry;
 
 -- How a call begins and ends
 
--- Is this more than one statement?  A semicolon in a literal does not make it
--- so; where that would be hard to tell, the answer is yes.
+-- Is this more than one statement?  A semicolon in a literal does not count; where
+-- that would be hard to tell, the answer is yes.
 CREATE FUNCTION snowflake_registry.several_statements(query text) RETURNS boolean
 LANGUAGE SQL IMMUTABLE STRICT PARALLEL SAFE
 RETURN strpos(rtrim(query, E' \t\r\n;'), ';') > 0
@@ -178,11 +178,11 @@ REVOKE ALL ON FUNCTION snowflake_registry.several_statements(text) FROM PUBLIC;
 
 -- Has the transaction begun with this call?
 --
--- In the simple protocol both timestamps are those of the one message that it
--- takes, unless there is a block; several statements in one message are a block,
--- too.  In the extended protocol the transaction begins with Parse or Bind, and
--- the statement with Execute, so there the call may be up to a second later, and
--- the rest is for check_commit().  pg_cursors has the portals of that protocol only.
+-- In the simple protocol both timestamps are that of the one message, unless there
+-- is a transaction block; several statements in one message are a block, too.  In
+-- the extended protocol the transaction begins with Parse or Bind, and the statement
+-- with Execute, so there the call may be up to a second later, and check_commit()
+-- catches the rest.  pg_cursors shows portals of that protocol only.
 CREATE FUNCTION snowflake_registry.is_alone() RETURNS boolean
 LANGUAGE SQL VOLATILE PARALLEL RESTRICTED
 RETURN CASE
@@ -191,14 +191,14 @@ RETURN CASE
 	ELSE statement_timestamp() = transaction_timestamp()
 		AND snowflake_registry.several_statements(current_query()) IS NOT TRUE
 	END
-	-- nor may another message of this transaction have called
+	-- nor may an earlier message of this transaction have made a call
 	AND coalesce(nullif(current_setting('snowflake_registry.called', true), ''), extract(epoch FROM statement_timestamp())::text)
 		= extract(epoch FROM statement_timestamp())::text;
 COMMENT ON FUNCTION snowflake_registry.is_alone() IS 'whether this call is the first thing in its transaction';
 REVOKE ALL ON FUNCTION snowflake_registry.is_alone() FROM PUBLIC;
 
--- By set_config() and not by a SET clause, which ends with the function: these
--- two have to last until the commit.
+-- Uses set_config() and not a SET clause, which ends with the function: these two
+-- settings have to last until the commit.
 CREATE FUNCTION snowflake_registry.begin_call(alone boolean) RETURNS void
 LANGUAGE plpgsql VOLATILE STRICT PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp
 AS $$
@@ -260,8 +260,8 @@ RETURN date_trunc('milliseconds', clock_timestamp());
 COMMENT ON FUNCTION snowflake_registry.clock() IS 'the registry''s clock, in whole milliseconds';
 REVOKE ALL ON FUNCTION snowflake_registry.clock() FROM PUBLIC;
 
--- The timeline is in the name of the WAL file.  pg_control_checkpoint() has the
--- old one for a while after a promotion.
+-- The timeline is taken from the name of the WAL file: pg_control_checkpoint() has
+-- the old one for a while after a promotion.
 CREATE FUNCTION snowflake_registry.here(OUT system_identifier bigint, OUT timeline integer)
 LANGUAGE SQL VOLATILE PARALLEL SAFE
 BEGIN ATOMIC
@@ -271,7 +271,7 @@ END;
 COMMENT ON FUNCTION snowflake_registry.here() IS 'system identifier and timeline of this server';
 REVOKE ALL ON FUNCTION snowflake_registry.here() FROM PUBLIC;
 
--- See the head of this file.  The row of registry is locked.
+-- See the head of this file.  The caller has locked the row of registry.
 CREATE FUNCTION snowflake_registry.apply_fence() RETURNS void
 LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp
 AS $$
@@ -297,8 +297,8 @@ $$;
 COMMENT ON FUNCTION snowflake_registry.apply_fence() IS 'void all tokens and move all intervals up';
 REVOKE ALL ON FUNCTION snowflake_registry.apply_fence() FROM PUBLIC;
 
--- The row of registry, locked when it is to be; an error when the registry is
--- closed; NULL when it has fenced itself.
+-- The row of registry, locked if that is asked for; an error if the registry is
+-- closed; NULL if it has fenced itself.
 CREATE FUNCTION snowflake_registry.open_registry(exclusive boolean) RETURNS snowflake_registry.registry
 LANGUAGE plpgsql VOLATILE STRICT PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp
 AS $$
@@ -349,7 +349,7 @@ $$;
 COMMENT ON FUNCTION snowflake_registry.open_registry(boolean) IS 'the registry, if it may be used';
 REVOKE ALL ON FUNCTION snowflake_registry.open_registry(boolean) FROM PUBLIC;
 
--- What is asked for, checked: the two clocks, and how far a lease may reach.
+-- Checks a request, and returns the two clocks and how far a lease may reach.
 CREATE FUNCTION snowflake_registry.check_asked(r snowflake_registry.registry, duration interval, asker_now timestamptz,
 	OUT clock timestamptz, OUT asker timestamptz, OUT until timestamptz)
 LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp
@@ -363,7 +363,7 @@ BEGIN
 			MESSAGE = format('the duration of a lease cannot be %s', coalesce(duration::text, 'NULL')),
 			DETAIL = format('The shortest is 1 s, the longest here is %s.', r.longest_lease);
 	END IF;
-	-- Before it is multiplied.
+	-- Before it is used in arithmetic.
 	IF duration > r.longest_lease THEN
 		RAISE EXCEPTION USING ERRCODE = 'invalid_parameter_value',
 			MESSAGE = format('the duration of a lease cannot be %s', duration),
@@ -437,8 +437,8 @@ $$;
 COMMENT ON FUNCTION snowflake_registry.check_worker_id(snowflake_registry.registry, integer) IS 'refuse a worker ID that does not fit the layout';
 REVOKE ALL ON FUNCTION snowflake_registry.check_worker_id(snowflake_registry.registry, integer) FROM PUBLIC;
 
--- A token begins with its worker ID, in four hexadecimal digits, so that it is
--- found without an index that each renewal would have to change.  The other
+-- A token begins with its worker ID, in four hexadecimal digits, so that it can be
+-- found without an index that each renewal would have to update.  The other
 -- 106 bits are random.
 CREATE FUNCTION snowflake_registry.new_token(worker_id integer) RETURNS uuid
 LANGUAGE SQL VOLATILE STRICT PARALLEL SAFE
@@ -452,7 +452,7 @@ RETURN ('x' || left(token::text, 4))::bit(16)::integer;
 COMMENT ON FUNCTION snowflake_registry.token_worker_id(uuid) IS 'the worker ID that a token is for';
 REVOKE ALL ON FUNCTION snowflake_registry.token_worker_id(uuid) FROM PUBLIC;
 
--- The row of the lease that this token is for, locked.
+-- The row of the lease that this token belongs to, locked.
 CREATE FUNCTION snowflake_registry.lock_lease(token uuid) RETURNS snowflake_registry.worker
 LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp
 AS $$
@@ -474,7 +474,7 @@ $$;
 COMMENT ON FUNCTION snowflake_registry.lock_lease(uuid) IS 'the lease that a token belongs to';
 REVOKE ALL ON FUNCTION snowflake_registry.lock_lease(uuid) FROM PUBLIC;
 
--- Does a holder of this worker ID know of more than was ever handed out?
+-- Does a holder of this worker ID know of a later end than was ever handed out?
 CREATE FUNCTION snowflake_registry.is_behind(worker_id integer, known_until timestamptz) RETURNS boolean
 LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp
 AS $$
@@ -512,9 +512,9 @@ BEGIN
 	asked := snowflake_registry.check_asked(r, duration, asker_now);
 	PERFORM snowflake_registry.check_usable(r, asked.clock, asked.asker, asked.until);
 
-	-- An interval has ended when it has by both clocks.  By the registry's, so
-	-- that nobody whose clock is ahead takes over from a holder that is well; by
-	-- the asker's, so that the asker can use the new one now.
+	-- An interval has ended when it has by both clocks: by the registry's, so that
+	-- nobody whose clock is ahead takes over from a healthy holder; by the asker's,
+	-- so that the asker can use the new interval now.
 	earlier := least(asked.clock, asked.asker);
 
 	IF chosen IS NOT NULL THEN
@@ -533,10 +533,10 @@ BEGIN
 				DETAIL = format('The registry was fenced at %s.', r.fenced_at);
 		END IF;
 	ELSE
-		-- The lowest that was never used, else the one that ended longest ago;
+		-- The lowest that was never used, else the one that ended longest ago,
 		-- without waiting for one that is just being renewed.  A holder whose
-		-- clock is behind has an interval that has always ended: while it calls,
-		-- it comes last.
+		-- clock is behind has an interval that has always ended: as long as it
+		-- calls, its worker ID is the last choice.
 		WHILE EXISTS (SELECT FROM snowflake_registry.worker AS o WHERE o.worker_id = r.next_unused) LOOP
 			r.next_unused := r.next_unused + 1;
 		END LOOP;
@@ -582,8 +582,8 @@ COMMENT ON FUNCTION snowflake_registry.lease(text, interval, integer, timestampt
 REVOKE ALL ON FUNCTION snowflake_registry.lease(text, interval, integer, timestamptz) FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION snowflake_registry.lease(text, interval, integer, timestamptz) TO snowflake_registry;
 
--- valid_until and worker_id are what the holder knows: the registry that knows
--- of less has lost it.
+-- valid_until and worker_id are what the holder knows: a registry that knows less
+-- has lost it.
 CREATE FUNCTION snowflake_registry.renew(token uuid, duration interval DEFAULT '60 s', valid_until timestamptz DEFAULT NULL,
 	worker_id integer DEFAULT NULL, asker_now timestamptz DEFAULT clock_timestamp(), registry uuid DEFAULT NULL)
 RETURNS SETOF snowflake_registry.leased
@@ -609,15 +609,15 @@ BEGIN
 		RETURN;
 	END IF;
 
-	-- One that was misdirected must not close this registry.
+	-- A call that was meant for another registry must not close this one.
 	IF registry <> r.uuid THEN
 		RAISE EXCEPTION USING ERRCODE = 'invalid_parameter_value',
 			MESSAGE = 'the lease belongs to another registry',
 			DETAIL = format('It belongs to registry %s, and this is registry %s.', registry, r.uuid);
 	END IF;
 
-	-- Has the registry ever handed out what the holder holds?  No row is locked
-	-- yet, so that of registry may be.
+	-- Has the registry ever handed out what the holder holds?  No row of worker is
+	-- locked yet, so the row of registry may be.
 	IF worker_id IS NOT NULL AND snowflake_registry.is_behind(worker_id, valid_until) THEN
 		r := snowflake_registry.open_registry(true);
 		IF r.uuid IS NULL THEN
@@ -774,8 +774,8 @@ $$;
 COMMENT ON FUNCTION snowflake_registry.reserve(integer, text) IS 'set a worker ID aside for a server that is configured with it';
 REVOKE ALL ON FUNCTION snowflake_registry.reserve(integer, text) FROM PUBLIC;
 
--- What the server issued that had it nobody knows here: up to its clock and the
--- lead, so the worker ID rests for a while.
+-- The registry does not know what the server that had it has issued: up to its
+-- clock and the lead, so the worker ID rests for a while.
 CREATE FUNCTION snowflake_registry.unreserve(worker_id integer) RETURNS void
 LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
 AS $$
@@ -833,7 +833,7 @@ $$;
 COMMENT ON FUNCTION snowflake_registry.fence() IS 'reopen the registry after a failover; returns when it leases again';
 REVOKE ALL ON FUNCTION snowflake_registry.fence() FROM PUBLIC;
 
--- What pg_dump takes along, where this is an extension
+-- What pg_dump includes if this is an extension
 
 DO $$
 BEGIN

@@ -1,4 +1,4 @@
--- snowflake_status: how the generator is
+-- snowflake_status: state of the generator
 SET timezone = 'UTC';
 SET datestyle = 'ISO';
 SELECT worker_id, worker_source, state, worker_bits, sequence_bits, epoch, time_exhausted_at

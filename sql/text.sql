@@ -5,7 +5,7 @@ SELECT name, snowflake_to_text(id) AS base32, snowflake_to_text(id, 'base58') AS
 SELECT snowflake_from_text('0123456789ABC'), snowflake_from_text('oi23456789abc'), snowflake_from_text('OL23456789ABC'),
        snowflake_from_text('NQm6nKp8qFC', 'base58'), snowflake_from_text(encoding => 'base58', value => '11111111121');
 
--- there and back, and in the same order, in every collation that goes by bytes
+-- round trip, and in the same order, in every bytewise collation
 WITH ids AS (
   SELECT (('x' || md5(i::text))::bit(64)::bigint & 9223372036854775807) >> (i % 63) AS id FROM generate_series(1, 20000) AS i
 ), texts AS (

@@ -234,7 +234,7 @@ WindowWriter::publish_if_acknowledged()
 	{
 		const int64_t waited = pending.since.elapsed_ms();
 
-		/* It is still wanted, even if the generator is closed or the mark is written anew. */
+		/* It is still wanted, even if the generator is closed or the pending mark dropped. */
 		shared->window_wanted.store(true);
 		if (waited > kFirstPoll)
 			set_attempt("waiting for a synchronous standby to flush WAL");
