@@ -3,10 +3,10 @@
  *		The core without a server: what an ID costs, and what it could cost at
  *		best on this machine.
  *
- * The best is what no generator in shared memory that looks at the time can do
- * without: reading the time-stamp counter, and a compare-and-swap on a cache
- * line that this processor owns already.  Neither the window nor max_ahead ends
- * a claim here, so nothing waits.
+ * The best is what no generator in shared memory that uses the time can do without:
+ * reading the time-stamp counter, and a compare-and-swap on a cache line that this
+ * processor already owns.  Neither the window nor max_ahead limits a claim here, so
+ * nothing waits.
  */
 #include <atomic>
 #include <cstdint>
@@ -77,7 +77,7 @@ claim(benchmark::State &state)
 	}
 }
 
-/* An iteration is a claim of 256 IDs, all of them composed. */
+/* An iteration claims 256 IDs and composes all of them. */
 static void
 claim_256(benchmark::State &state)
 {

@@ -1,6 +1,6 @@
 # shellcheck shell=bash
-# Part 4, the limit: the core without a server, beside the least that an ID
-# could cost on this machine.
+# Part 4, the limit: the core without a server, against the least that an ID could
+# cost on this machine.
 
 bench_packages+=(libbenchmark-dev)
 
@@ -13,8 +13,8 @@ measure_core() {
 		--benchmark_repetitions="$(by_size 3 15 40)" --benchmark_min_time="$(by_size 0.01 0.05 0.1)" \
 		>"$work/core.csv" 2>"$work/log" </dev/null || fail "$(tail -n 40 "$work/log")"
 
-	# Alone, a thread is measured by its processor time, so that what else
-	# runs here does not count; together it is the time until all are done.
+	# A thread alone is measured by its processor time, so that whatever else runs
+	# here does not count; several are measured by the time until all are done.
 	tr -d '"' <"$work/core.csv" | awk -F, -v OFS='\t' '
 		$1 == "name" || $1 ~ /_(mean|median|stddev|cv)$/ { next }
 		{

@@ -1,6 +1,6 @@
 # shellcheck shell=bash
-# Part 6, growth: IDs a second against worker_bits and clients.  The layout is
-# pinned, so each has a cluster of its own, copied before its first start.
+# Part 6, growth: IDs per second by worker_bits and clients.  The layout is pinned,
+# so each has a cluster of its own, copied before its first start.
 
 measure_growth() {
 	local bits clients seconds

@@ -78,7 +78,7 @@ measure_lookups() {
 	inserts_sample "$1" lookup_hits "$2" "$(awk -v h=$((newhit - hit)) -v t=$((newtotal - total)) 'BEGIN { print 100 * h / t }')"
 }
 
-# A thousandth of the time that the rows span.
+# A thousandth of the time span of the rows.
 prepare_ranges() {
 	local since step
 	read -r since step < <(sql_on inserts -c "SELECT extract(epoch FROM min(created_at)), extract(epoch FROM max(created_at) - min(created_at)) / 1000 FROM t_identity_time")

@@ -1,7 +1,7 @@
--- Part 3, inserts: tables that differ by their key only.  One of them has what a
--- plain key needs besides to be read by time.
+-- Part 3, inserts: tables that differ only in their key.  One of them also has what a
+-- plain key needs to be read by time.
 --
--- uuidv7() is the server's own from 18 on; before, it is this.
+-- uuidv7() is built in from 18 on; before that, it is this one.
 DO $$
 BEGIN
 	IF NOT EXISTS (SELECT FROM pg_proc WHERE proname = 'uuidv7') THEN
@@ -20,7 +20,7 @@ CREATE TABLE t_snowflake (id bigint DEFAULT snowflake_next() PRIMARY KEY, accoun
 CREATE TABLE t_uuidv4 (id uuid DEFAULT gen_random_uuid() PRIMARY KEY, account integer NOT NULL, note text NOT NULL);
 CREATE TABLE t_uuidv7 (id uuid DEFAULT uuidv7() PRIMARY KEY, account integer NOT NULL, note text NOT NULL);
 
--- Lines for the table "sample": rows a second, and WAL bytes a row.
+-- Lines for the table "sample": rows per second, and WAL bytes per row.
 CREATE FUNCTION load(series text, what text, round integer, load_rows bigint, query text) RETURNS SETOF text LANGUAGE plpgsql AS
 $$
 DECLARE

@@ -1,7 +1,7 @@
 # shellcheck shell=bash
 # Part 4, continued: how many instructions the hot paths take, in a server under
-# callgrind.  They depend on the code and the compiler only, so that a change
-# that adds some is seen where nanoseconds would be lost in the noise.
+# callgrind.  The number depends only on the code and the compiler, so that a change
+# that adds some shows where nanoseconds would be lost in the noise.
 
 bench_packages+=(valgrind)
 
@@ -37,7 +37,7 @@ measure_instructions() {
 
 # count_instructions FUNCTION QUERY
 #
-# A backend writes its file when it ends.  What reads the system clock is left
+# A backend writes its file when it exits.  Code that reads the system clock is left
 # out: how often that happens does depend on time.
 count_instructions() {
 	local pid file tries=0

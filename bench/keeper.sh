@@ -1,5 +1,6 @@
 # shellcheck shell=bash
-# Part 5, the keeper's price: what the mark costs, and whether callers notice.
+# Part 5, the keeper's price: what the high-water mark costs, and whether callers
+# notice.
 
 # A server that issues an ID every so many seconds.
 seldom=6
@@ -17,7 +18,7 @@ measure_keeper() {
 	script empty "SELECT pg_backend_pid();"
 	start_pair
 
-	# The pair is silent meanwhile.
+	# The pair is idle meanwhile.
 	{
 		progress keeper "idle, $seconds s"
 		marks idle sql_on keeper -c "SELECT pg_sleep($seconds)"
@@ -62,7 +63,7 @@ start_pair() {
 	start_cluster pair
 	sql_on pair -f "$work/build/bench/samples.sql"
 	logged as_user "$bindir/pg_basebackup" -h "$work/pair" -U postgres -D pair_standby -R -c fast
-	# The primary's socket stands in its directory.
+	# The primary's socket is in its directory.
 	as_user find pair_standby -maxdepth 1 -name '.s.PGSQL.*' -delete
 	as_user tee -a "$work/pair_standby/postgresql.conf" >/dev/null <<<"unix_socket_directories = '$work/pair_standby'"
 	start_cluster pair_standby
@@ -74,7 +75,7 @@ start_pair() {
 	done
 }
 
-# poll CLUSTER QUERY: until it is true, for some minutes
+# poll CLUSTER QUERY: waits until it is true, for some minutes at most
 poll() {
 	local i
 	for ((i = 0; i < 1800; i++)); do
@@ -84,9 +85,9 @@ poll() {
 	fail "not in three minutes: $2"
 }
 
-# first_ids ROUND: the first ID after a silence that has let the window lapse, and
-# the one after it, beside a commit: alone, and with the synchronous standby.  One
-# of the two wakes all that sleeps, in turns.
+# first_ids ROUND: the first ID after an idle time in which the window has lapsed,
+# and the one after it, against a commit: alone, and with the synchronous standby.
+# The two take turns in waking up whatever sleeps.
 first_ids() {
 	local cluster order times time next='SELECT snowflake_next();' commit='INSERT INTO committed VALUES (1);'
 	for cluster in main pair; do
@@ -111,7 +112,7 @@ first_ids() {
 # timed CLUSTER STATEMENT...: what each takes, in milliseconds, in one session
 timed() {
 	{
-		# The library is loaded, and its catalog entries are in the cache.
+		# Loads the library, and its catalog entries into the cache.
 		printf '%s\n' '\o /dev/null' 'SELECT snowflake_timestamp(0), count(*) FROM committed;' '\timing on'
 		printf '%s\n' "${@:2}"
 	} | sql_on "$1" | sed -n 's/^Time: \([0-9.]*\) ms.*/\1/p'
@@ -128,8 +129,8 @@ seldom_ids() {
 # sample PART SERIES METRIC VALUE
 sample() { printf '%s\t%s\t0\t%s\t1\t%s\n' "$@"; }
 
-# marks SERIES COMMAND...: what the command makes the keeper write to the WAL,
-# each record with a flush of its own, and how many callers wait for it
+# marks SERIES COMMAND...: what the command has the keeper write to the WAL, each
+# record with a flush of its own, and how many callers wait for it
 marks() {
 	local series=$1 start end waits before=$SECONDS
 	shift

@@ -5,12 +5,12 @@
 # A part is a file bench/PART.sh with two functions: measure_PART records
 # samples, report_PART writes its section of the report.
 
-# shellcheck disable=SC2034,SC2154 # what the one file sets, the others use
+# shellcheck disable=SC2034,SC2154 # set in one file and used in others
 bench_packages=(gnuplot-nox)
 
 step() { printf '%-10s %s\n' "$1" "$2"; }
 
-# How far a part has come, on one line if there is a terminal.
+# Shows how far a part has got, on one line if there is a terminal.
 progress() {
 	if [[ -t 2 ]]; then
 		printf '\r\e[K%-10s %s' "$1" "$2" >&2
@@ -32,7 +32,7 @@ by_size() {
 	esac
 }
 
-# logged COMMAND...: its output is of interest only when it fails
+# logged COMMAND...: shows the output only if the command fails
 logged() {
 	run "$@" >"$work/log" 2>&1 </dev/null || {
 		tail -n 40 "$work/log" >&2
@@ -42,8 +42,8 @@ logged() {
 
 # new_cluster NAME [LINE OF postgresql.conf]...
 #
-# Its port is only a part of the socket's name.  JIT and autovacuum would come
-# at times of their own, and checkpoints are asked for where they matter.
+# Its port is only part of the socket's name.  JIT and autovacuum would run at
+# arbitrary times, and checkpoints are requested where they matter.
 new_cluster() {
 	local name=$1
 	shift
@@ -78,7 +78,7 @@ sql_on() {
 }
 sql() { sql_on main "$@"; }
 
-# set_max_ahead CLUSTER VALUE: returns when new sessions have it
+# set_max_ahead CLUSTER VALUE: returns once new sessions have it
 set_max_ahead() {
 	sql_on "$1" -c "ALTER SYSTEM SET snowflake.max_ahead = '$2'" -c "SELECT pg_reload_conf()" >/dev/null
 	until [[ $(sql_on "$1" -c "SHOW snowflake.max_ahead") == "$2" ]]; do
@@ -86,8 +86,8 @@ set_max_ahead() {
 	done
 }
 
-# Fails when the generator ran so far ahead that it was paced, or nearly so: a
-# figure must not mix the two.
+# Fails if the generator ran so far ahead that it was paced, or nearly so: a figure
+# must not mix paced and unpaced calls.
 check_unpaced() {
 	[[ $(sql_on "$1" -c "SELECT snowflake_timestamp(snowflake_next()) - clock_timestamp() < current_setting('snowflake.max_ahead')::interval * 0.9") == t ]] ||
 		fail "the generator ran ahead of the clock until it was paced: the figures are mixed"
@@ -98,8 +98,8 @@ script() { as_user tee "$work/$1.sql" >/dev/null <<<"$2"; }
 
 # pgbench_run CLUSTER CLIENTS SECONDS SCRIPT [OPTION]...
 #
-# Sets tps, and leaves the latencies in $work/latencies.*.  Prepared, and planned
-# once, so that planning is not what is measured.
+# Sets tps, and leaves the latencies in $work/latencies.*.  Queries are prepared, and
+# planned once, so that planning is not measured.
 pgbench_run() {
 	rm -f "$work"/latencies.*
 	logged as_user env PGOPTIONS='-c plan_cache_mode=force_generic_plan' "$bindir/pgbench" -h "$work/$1" -U postgres -n -M prepared -c "$2" \
@@ -143,7 +143,7 @@ compared() {
 	echo "| $1 | $2 |" >>"$work/compared"
 }
 
-# The mean of some hundred, in microseconds: it is what commits cost here.
+# The mean of some hundred flushes, in microseconds: this is what commits cost here.
 measure_fsync() {
 	local seconds
 	seconds=$(as_user dd if=/dev/zero of=fsync bs=8k count=300 oflag=dsync 2>&1 |

@@ -5,8 +5,8 @@ measure_one_call() {
 	local rounds line
 	rounds=$(by_size 16 120 400)
 
-	# The paced rate, before anything has run ahead of the clock: the first
-	# batch uses up the little that is allowed, the second one is measured.
+	# The paced rate, before anything has run ahead of the clock: the first batch
+	# uses up the small lead that is allowed, the second one is measured.
 	local rate paced
 	rate=$(sql -c "SELECT 1000 << (22 - current_setting('snowflake.worker_bits')::int)")
 	set_max_ahead main 100ms

@@ -1,8 +1,8 @@
--- Part 1, one call: each candidate 20 times a row, and just before it an empty
--- call as often.  Writes lines for the table "sample".
+-- Part 1, one call: each candidate 20 times per row, and just before it an empty call
+-- as often.  Writes lines for the table "sample".
 --
 -- Variables: rounds, table_rows.  The numbers of rows make each query take some
--- milliseconds: short enough for some to be undisturbed.  Round 0 warms up.
+-- milliseconds: short enough for some to run undisturbed.  Round 0 warms up.
 
 CREATE SEQUENCE plain_seq;
 CREATE SEQUENCE cached_seq CACHE 1000;
@@ -41,7 +41,7 @@ RETURN format('SELECT %s FROM generate_series(1, %s) OFFSET %2$s', array_to_stri
 CREATE FUNCTION rows_of(call text, rows bigint) RETURNS text LANGUAGE sql IMMUTABLE
 RETURN format('SELECT %s OFFSET %s', call, rows);
 
--- The last column: in each how-many-eth round.
+-- The last column: run in every nth round.
 CREATE TABLE comparison (position integer, name text, query text, empty text, calls bigint, every integer);
 INSERT INTO comparison
 SELECT position, name, calls(call, rows), calls('pg_backend_pid()', rows), 20 * rows, 1
@@ -50,7 +50,7 @@ INSERT INTO comparison
 SELECT 8, 'snowflake_next(n), an ID', rows_of(format('snowflake_next(%s)', n), n), rows_of(format('generate_series(1, %s)', n), n), n, 1
   FROM (VALUES (100000)) AS size (n);
 
--- What decoding costs beside the arithmetic that people write instead.
+-- What decoding costs, compared to the arithmetic that people write instead.
 CREATE TABLE decoded AS SELECT snowflake_next(:table_rows) AS id;
 VACUUM ANALYZE decoded;
 INSERT INTO comparison

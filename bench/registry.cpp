@@ -1,14 +1,14 @@
 /*
  * registry.cpp
- *		Instances that lease worker IDs from one registry and renew them, thousands
- *		of them over a few connections: what a registry has to answer, without the
- *		memory of as many backends.
+ *		Thousands of instances that lease worker IDs from one registry and renew
+ *		them, over a few connections: the load of a registry, without the memory of
+ *		as many backends.
  *
  * usage: registry CONNINFO INSTANCES CONNECTIONS DURATION STEADY FLAT
  *
- * First each instance leases, as fast as they are answered.  Then each renews
+ * First each instance takes a lease, as fast as they are answered.  Then each renews
  * when half of its lease is over, for STEADY seconds; then as fast as they are
- * answered, for FLAT seconds.  DURATION is that of a lease in seconds.  Prints
+ * answered, for FLAT seconds.  DURATION is the length of a lease in seconds.  Prints
  * lines of series, metric, value.
  *
  * A steady renewal is timed from when it was due, so that waiting for others
@@ -56,7 +56,7 @@ connect(const char *conninfo)
 	return conn;
 }
 
-/* One call, timed from "since"; what it returns is the instance's from then on. */
+/* One call, timed from "since"; stores what it returns in the instance. */
 static void
 call(PGconn *conn, const char *function, int n, const char *const *arguments, Time::time_point since, Instance &instance, Samples &samples)
 {
@@ -91,7 +91,7 @@ renew(PGconn *conn, const char *duration, Time::time_point since, Instance &inst
 	call(conn, "renew", 4, arguments, since, instance, samples);
 }
 
-/* Runs a phase in a thread for each connection, and prints what it was. */
+/* Runs a phase, with a thread for each connection, and prints the results. */
 template <typename Phase>
 static void
 measure(const char *series, std::vector<PGconn *> &conns, Phase phase)

@@ -1,5 +1,5 @@
 # shellcheck shell=bash
-# Part 7, the registry: how many leases and renewals a second one gives, and
+# Part 7, the registry: how many leases and renewals it grants per second, and
 # whether ten thousand instances are served in time.
 
 registry_instances() { by_size 1000 10000 10000; }

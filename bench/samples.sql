@@ -1,4 +1,4 @@
--- Where all samples go, and what is asked of them.
+-- The table of all samples, and the queries on it.
 CREATE EXTENSION snowflake;
 
 CREATE TABLE sample
@@ -11,7 +11,7 @@ CREATE TABLE sample
 	value float8 NOT NULL
 );
 
--- How long a query takes whose rows nobody reads.
+-- How long a query takes if nobody reads its rows.
 CREATE FUNCTION elapsed_ns(query text) RETURNS float8 LANGUAGE plpgsql AS
 $$
 DECLARE
@@ -22,7 +22,7 @@ BEGIN
 END
 $$;
 
--- A median, and where the middle half of the samples lies.
+-- A median, and the range of the middle half of the samples.
 CREATE FUNCTION median(quartiles float8[]) RETURNS numeric LANGUAGE sql IMMUTABLE RETURN round(quartiles[2]::numeric, 1);
 CREATE FUNCTION middle_half(quartiles float8[]) RETURNS text LANGUAGE sql IMMUTABLE
 RETURN format('%s to %s', round(quartiles[1]::numeric, 1), round(quartiles[3]::numeric, 1));

@@ -1,11 +1,10 @@
 # shellcheck shell=bash
-# Part 2, many sessions: what clients get together, and how long the unlucky
+# Part 2, many sessions: what all clients get together, and how long the unlucky
 # ones wait, with snowflake_next() and with nextval on one sequence.
 #
-# Each transaction takes 1000 IDs in one query, so that the generator is what is
-# measured and not the messages.  The layout's own rate is a limit that is meant
-# to be met here; the lead is small, so that no run lives on what the one
-# before it has left.
+# Each transaction takes 1000 IDs in one query, to measure the generator and not the
+# messages.  Runs are meant to reach the layout's own rate; the lead is small, so
+# that no run benefits from what the one before it has left.
 
 session_clients=(1 2 4 8 16 64)
 ids_a_query=1000

@@ -21,7 +21,7 @@ as_root() {
 	fi
 }
 
-# PostgreSQL refuses to run as root, and what root builds only root can remove.
+# PostgreSQL refuses to run as root, and only root can remove what root builds.
 as_user() {
 	(
 		cd "${work:-/}" || exit
@@ -29,10 +29,10 @@ as_user() {
 	)
 }
 
-# Sets PG_CONFIG and PG_MAJOR.  Either may be given by the environment; the
-# default is the server that this release of the distribution has.  PG_MAJOR
-# is empty for a server that is not one of the distribution's packages, and
-# both are empty while apt does not know its packages yet.
+# Sets PG_CONFIG and PG_MAJOR.  Either may be set in the environment; the default
+# is the server of this release of the distribution.  PG_MAJOR is empty for a
+# server that is not one of the distribution's packages, and both are empty as long
+# as apt does not know its packages.
 choose_server() {
 	if [[ -n ${PG_CONFIG:-} ]]; then
 		PG_MAJOR=
@@ -48,7 +48,7 @@ choose_server() {
 	PG_CONFIG=${PG_MAJOR:+/usr/lib/postgresql/$PG_MAJOR/bin/pg_config}
 }
 
-# The Debian whose PostgreSQL has this major version.
+# The Debian release whose PostgreSQL has this major version.
 release_of() {
 	case "$1" in
 		15) echo bookworm ;;
@@ -57,8 +57,8 @@ release_of() {
 	esac
 }
 
-# Nothing of the caller's must reach our servers and clients: not the host, the
-# service or the port of some other server, not the language.
+# None of the caller's environment may reach our servers and clients: not the host,
+# service or port of some other server, nor the language.
 clean_environment() {
 	local name
 	for name in $(compgen -v PG); do
@@ -68,10 +68,10 @@ clean_environment() {
 	export LC_ALL=C.UTF-8
 }
 
-# Makes the run's directory, the unprivileged user's own, and sees to it that
-# it goes away, with every process in it, however the run ends.  It is short
-# and in /tmp because the path of a socket may have 107 bytes only, and because
-# the unprivileged user must be able to reach it.
+# Creates the run's directory, owned by the unprivileged user, and makes sure that
+# it is removed, with every process in it, however the run ends.  It has a short
+# name in /tmp because the path of a socket is limited to 107 bytes, and because the
+# unprivileged user must be able to reach it.
 make_work() {
 	if ((EUID == 0)) && ! id postgres >/dev/null 2>&1; then
 		fail 'running as root takes a user "postgres", to run the server as; there is none'
@@ -91,17 +91,17 @@ remove_work() {
 	rm -rf "${work:?}"
 }
 
-# What runs in or below the run's directory is ours, and nothing else is: make,
+# Whatever runs in or below the run's directory is ours, and nothing else is: make,
 # prove and psql were started there, and a server changes to its data directory.
 processes() {
 	find /proc/[0-9]* -maxdepth 1 -name cwd -lname "${work:?}*" -printf '%h\n' 2>/dev/null |
 		sed 's,^/proc/,,'
 }
 
-# First SIGTERM, but not to servers: those that initdb runs would leave shared
-# memory behind, and end in good order by themselves when initdb, which waits
-# for them, does.  Nor to the sh or the runuser between the two.  Then SIGQUIT,
-# which is an immediate shutdown to a server.
+# Sends SIGTERM first, but not to servers: those that initdb runs would leave shared
+# memory behind, and exit cleanly by themselves when initdb, which waits for them,
+# does.  Nor to the sh or the runuser between the two.  Then SIGQUIT, which is an
+# immediate shutdown to a server.
 stop_processes() {
 	local i pid pids command signal
 	for ((i = 0; i < 100; i++)); do
@@ -121,10 +121,10 @@ stop_processes() {
 	done
 }
 
-# Runs a command that may take long.  A trap waits for a command in the
-# foreground, but not for wait.  Job control, because without it a background
-# command ignores SIGINT, and so would all the servers and tests under it.  Not
-# for as_root: sudo could not ask for a password.
+# Runs a command that may take long.  A trap has to wait for a command in the
+# foreground, but not for wait.  Uses job control, because without it a background
+# command ignores SIGINT, and so would all the servers and tests under it.  Not for
+# as_root: sudo could not ask for a password.
 run() {
 	set -m
 	"$@" &
@@ -140,7 +140,7 @@ copy_tree() {
 		as_user tar -C "$1" -xf -
 }
 
-# "make install", as root only where that is needed.
+# "make install", as root only if that is needed.
 install_from() {
 	if [[ -w $("$PG_CONFIG" --pkglibdir) && -w $("$PG_CONFIG" --sharedir)/extension ]]; then
 		make -C "$1" install PG_CONFIG="$PG_CONFIG"

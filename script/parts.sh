@@ -1,8 +1,8 @@
 # shellcheck shell=bash
-# What test and check share: parts that are run one after the other, each of
-# which says how many passed and failed, and a last line that says it of all.
-# To be sourced, after lib.sh.  Whoever does has show_logs_of(), which shows what
-# a part that failed has left.
+# What test and check share: parts that run one after the other, each of which says
+# how many passed and failed, and a last line with the totals.  To be sourced after
+# lib.sh, by a script that defines show_logs_of(), which shows the logs of a failed
+# part.
 
 passed=0
 failed=0
@@ -14,8 +14,8 @@ finish() {
 	exit 0
 }
 
-# How many passed, failed and were skipped, by the log of a part.  A part that
-# is one test by itself has no counter.
+# How many passed, failed and were skipped, according to the log of a part.  A part
+# that is a single test has no counter.
 count_unit() {
 	awk '/^\[  PASSED  \] [0-9]+ test/ { p += $4 }
 		/^\[  FAILED  \] [0-9]+ test/  { f += $4 }
