@@ -187,7 +187,6 @@ state(const Observation &seen)
 	return "issuing";
 }
 
-/* The row, filled column by column. */
 struct Row
 {
 	Datum		values[kColumns];
