@@ -1,5 +1,5 @@
 # Unique and in order, in everyday use: many sessions, several databases, and
-# restarts that nothing went wrong with.
+# clean restarts.
 #
 # Ruled out: two sessions that get the same ID; an ID that is not above all that
 # were returned before; a restart that begins below the IDs of the run before.
@@ -18,7 +18,7 @@ my $node = new_node('main');
 $node->safe_psql('postgres', 'CREATE DATABASE other');
 $node->safe_psql('other',    'CREATE EXTENSION snowflake');
 
-# P2 across sessions: each call begins after the one before has returned.
+# P2 across sessions: each call begins after the previous one has returned.
 my @ids;
 foreach (1 .. 5)
 {
@@ -38,7 +38,7 @@ wait_for_ids($_, 1_000_000) foreach @takers;
 stop_taker($_) foreach @takers;
 my @first = map { $_->{file} } @takers;
 
-# A restart, and another one at once.
+# A restart, and another one immediately after.
 $node->restart;
 my @second = (take_ids($node, 1000));
 $node->restart;
@@ -75,7 +75,7 @@ is( $node->safe_psql(
 	),
 	'0', 'IDs increase within each client');
 
-# A batch of many streams, with flat memory, and can be cancelled.
+# A large batch streams, with constant memory, and can be cancelled.
 {
 	my $taker = start_taker($node, sql => 'SELECT snowflake_next(100000000)');
 	wait_for_ids($taker, 5_000_000);
@@ -87,7 +87,7 @@ is( $node->safe_psql(
 	my $early = $resident->() * 1024;
 	my $size  = -s $taker->{file};
 
-	# Twenty bytes each, in the file; how many have not got there yet is unknown.
+	# Twenty bytes each in the file; how many have not been written yet is unknown.
 	wait_for_ids($taker, $size + 45_000_000);
 	my $ids = (-s $taker->{file}) / 20 - $size / 20;
 	cmp_ok($resident->() * 1024 - $early, '<', 8 * $ids, 'a batch of 100 million takes no memory for each ID');

@@ -2,9 +2,9 @@
 # is decided at the start; and what functions say when the library is not
 # preloaded or the layout is not the pinned one.
 #
-# Ruled out: a server that issues IDs as another worker, or in another layout, than
-# somebody meant, because a number was read otherwise or a name was misspelt; one
-# that begins or ceases to lease its worker ID while it runs.
+# Ruled out: a server that issues IDs with a worker ID or layout other than intended,
+# because a number was read differently or a name was misspelt; one that starts or
+# stops leasing its worker ID while it runs.
 use strict;
 use warnings;
 
@@ -21,7 +21,7 @@ my $node = PostgreSQL::Test::Cluster->new('main');
 $node->init;
 my $plain = slurp_file($node->data_dir . '/postgresql.conf');
 
-# The configuration is what it was after initdb, and these lines.
+# Sets the configuration to what initdb made, plus these lines.
 sub configure
 {
 	my (@lines) = @_;
@@ -37,7 +37,7 @@ sub setting
 	return $node->safe_psql('postgres', "SELECT $column FROM pg_settings WHERE name = 'snowflake.$name'");
 }
 
-# The server does not start with these options either.
+# Nor does the server start with these command line options.
 sub start_fails_with
 {
 	my ($name, $options, @patterns) = @_;
@@ -57,7 +57,7 @@ start_fails($node, 'no worker ID',
 	qr/DETAIL: .*allowed: 0 to 1023/,
 	qr/HINT:  Set "snowflake.worker_id" in postgresql.conf, or the environment variable "SNOWFLAKE_WORKER_ID"/);
 
-# Out of range, for the bits there are.
+# Out of range for the number of worker bits.
 configure('snowflake.worker_id = 5000');
 start_fails($node, 'worker ID 5000',
 	qr/FATAL:  invalid value for parameter "snowflake.worker_id": "5000"/,
@@ -119,8 +119,8 @@ foreach my $bad ('-1', '2h', '5 parsecs')
 		qr/FATAL:  invalid value for parameter "snowflake.max_ahead": "$bad"/, qr/0 to 1h/);
 }
 
-# What there is not, most likely misspelt: PostgreSQL would go on with the default,
-# or with the environment.  It comes before what is wrong for lack of it.
+# A setting that does not exist, most likely misspelt: PostgreSQL would go on with the
+# default, or with the environment.  It is reported before what is wrong because of it.
 {
 	local $ENV{SNOWFLAKE_WORKER_ID} = '5';
 
@@ -142,7 +142,7 @@ start_fails($node, 'a worker ID under a wrong name', qr/FATAL:  unrecognized con
 configure('snowflake.worker_bit = 14', 'snowflake.worker_id = 5000');
 start_fails($node, 'a worker ID that wants a setting with a wrong name', qr/FATAL:  unrecognized configuration parameter "snowflake.worker_bit"/);
 
-# One of pgEdge's extension, and others that are like none.
+# One of pgEdge's extension, and others that resemble none of ours.
 my $known = join ', ', map { qq{"snowflake.$_"} } qw(epoch lease_duration max_ahead registry worker_bits worker_id);
 foreach my $name ('snowflake.node', 'snowflake.foo', 'snowflake.x')
 {
@@ -208,7 +208,7 @@ foreach my $bad ('worker_id = 65536', q{worker_id = '010'}, 'worker_id = 1.4', q
 isnt(scalar $node->psql('postgres', 'ALTER SYSTEM SET snowflake.worker_bit = 14'), 0, 'ALTER SYSTEM refuses what there is not');
 ok(!-s $node->data_dir . '/postgresql.auto.conf' || slurp_file($node->data_dir . '/postgresql.auto.conf') !~ /snowflake/, 'nothing was written');
 
-# What fits together is taken in any order, for one restart.
+# Settings that fit together are accepted in any order, for one restart.
 my $resized = new_node('resized');
 foreach my $settings ([ 'worker_bits = 14', 'worker_id = 5000' ], [ 'worker_id = 5000', 'worker_bits = 14' ])
 {
@@ -231,7 +231,7 @@ $resized->stop;
 start_fails($resized, 'a worker ID without the bits for it', qr/FATAL:  invalid value for parameter "snowflake.worker_id": "5000"/,
 	qr/Allowed: 0 to 1023 in plain decimal digits, with "snowflake.worker_bits" = 10/);
 
-# A layout that is not the pinned one: every call says so, decoding too.
+# A layout that is not the pinned one: every call says so, decoding included.
 my $id = next_id($node);
 $node->safe_psql('postgres', "CREATE TABLE pinned AS SELECT $id AS id");
 foreach my $line ('snowflake.worker_bits = 9', "snowflake.epoch = '2023-01-02'")
@@ -253,7 +253,7 @@ configure('snowflake.worker_id = 4');
 $node->restart;
 cmp_ok(next_id($node), '>', $id, 'back again, IDs go on');
 
-# Not preloaded: objects can be made, calls say what to do.
+# Not preloaded: objects can be created, calls say what to do.
 configure();
 $node->adjust_conf('postgresql.conf', 'shared_preload_libraries', "''");
 $node->restart;
@@ -271,7 +271,7 @@ foreach my $call ('snowflake_next()', 'snowflake_next(1)', 'snowflake_decode(1)'
 }
 $node->command_ok([ 'pg_dump', '-f', $node->data_dir . '/dump.sql', 'postgres' ], 'not preloaded: a dump works');
 
-# No worker process left for the keeper.
+# No worker process is left for the keeper.
 configure('snowflake.worker_id = 4', 'max_worker_processes = 0');
 $node->restart;
 {
@@ -283,7 +283,7 @@ $node->restart;
 	like($err, qr/HINT: .*"max_worker_processes"/, 'no keeper: says what to look at');
 }
 
-# What is left for subscriptions: as many as they may want, or fewer.
+# Replication origin states left for subscriptions: as many as they may want, or fewer.
 foreach ([ 2, 1 ], [ 5, 1 ], [ 6, 0 ])
 {
 	my ($number, $short) = @$_;
@@ -318,7 +318,7 @@ $node->restart;
 cmp_ok(next_id($node), '>', $id, 'without a registry, restarted: IDs are issued');
 $node->stop;
 
-# A connection string that is none, and may have a password in it, is not repeated.
+# An invalid connection string, which may have a password in it, is not repeated.
 $node->append_conf('postgresql.conf', q{snowflake.registry = 'host=nowhere password=my secret'});
 start_fails($node, 'a registry that cannot be', qr/FATAL:  invalid value for parameter "snowflake.registry": "\.\.\."\n.*DETAIL:  Allowed: a libpq connection string\./);
 unlike(slurp_file($node->logfile), qr/secret/, 'a registry that cannot be: its password is not in the log');

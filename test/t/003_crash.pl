@@ -1,7 +1,7 @@
 # Crashes under load: kill -9 of a backend, of the keeper and of the postmaster,
-# and immediate stops.  After each the shared memory is made anew.  A burst before
-# each takes the IDs a minute ahead of the clock, so that the clock alone would
-# not do.
+# and immediate stops.  After each the shared memory is reinitialized.  A burst
+# before each takes the IDs a minute ahead of the clock, so that the clock alone
+# would not be enough.
 #
 # Ruled out: a generator that starts from the clock alone, or from state that
 # was not durable when IDs went out, and gives one of them again.

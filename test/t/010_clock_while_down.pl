@@ -1,8 +1,8 @@
 # The clock is set while the server is down, back and forward, by a millisecond
 # to a year, after an orderly stop, an immediate one and a kill -9 under load.
 #
-# Ruled out: a server that starts from what its clock shows then, and issues the
-# IDs of the time before once more, or IDs that sort before them.
+# Ruled out: a server that starts from what its clock shows then, and issues earlier
+# IDs once more, or IDs that sort before them.
 use strict;
 use warnings;
 
@@ -19,7 +19,7 @@ $node->stop;
 my @incarnations;
 my @stops = ('fast', 'immediate', 'kill -9');
 
-# Stops the server while a session takes IDs, each time in another way.
+# Stops the server while a session takes IDs, each time in a different way.
 sub take_and_stop
 {
 	my $how   = shift @stops;

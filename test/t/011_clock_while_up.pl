@@ -1,9 +1,9 @@
 # The clock is set while the server runs and sessions take IDs: back and
-# forward, by a millisecond to a year, and to and fro as a sawtooth.
+# forward, by a millisecond to a year, and back and forth as a sawtooth.
 #
-# Ruled out: an ID that comes once more, or that sorts before the ones that were
+# Ruled out: an ID that comes twice, or that sorts before the ones that were
 # returned earlier, because the clock shows a time for the second time; calls
-# that fail although max_ahead covers the step, or that go on although it does
+# that fail although max_ahead covers the step, or that succeed although it does
 # not; a log that is silent about a step, or full of it.
 use strict;
 use warnings;
@@ -60,7 +60,7 @@ sub set_max_ahead
 	return;
 }
 
-# Steps that max_ahead covers: all goes on, and the log says so, once.
+# Steps that max_ahead covers: calls continue, and the log reports the step once.
 {
 	my $taker  = start();
 	my $offset = -s $node->logfile;

@@ -2,9 +2,9 @@
 # and of the postmaster, and immediate stops, each together with a step of the
 # clock, back or forward.  IDs have run ahead of the clock by a burst then.
 #
-# Ruled out: a generator that is made anew from a clock that shows an earlier
-# time than before the crash, or a later one that is then taken back.
-# SNOWFLAKE_TEST_LONG=1 makes it ten times as many rounds.
+# Ruled out: a generator that restarts from a clock that shows an earlier time than
+# before the crash, or a later one that is then corrected.
+# SNOWFLAKE_TEST_LONG=1 runs ten times as many rounds.
 use strict;
 use warnings;
 

@@ -1,8 +1,8 @@
 # Calls that wait for the clock: what others see of them, what ends them, and what
 # the error is when the clock does not come.  (028 has the way out then.)
 #
-# Ruled out: a call that waits without an end, because the clock that it waits
-# for stands still; that cannot be cancelled, or is not seen; that holds a lock
+# Ruled out: a call that waits forever, because the clock that it waits for
+# stands still; that cannot be cancelled, or is not visible; that holds a lock
 # others need.
 use strict;
 use warnings;
@@ -15,7 +15,7 @@ use PostgreSQL::Test::Utils;
 use Snowflake;
 use Test::More;
 
-# 64 IDs a millisecond, and no lead: to wait is easy.
+# 64 IDs a millisecond, and no lead: it is easy to have to wait.
 my $node = new_clock_node('main', conf => q{
 	snowflake.worker_bits = 16
 	snowflake.max_ahead = 0});
@@ -34,7 +34,7 @@ sub call
 	return $err =~ /ERROR:  (.....):/ ? $1 : '';
 }
 
-# A clock that stands still: the patience is measured by another one.
+# A clock that stands still: patience is measured by another clock.
 $node->freeze_clock;
 ok(poll_until(sub { call() eq '58000' }), 'the clock stands still, and IDs end');
 clock_refuses($node, 'the clock stands still', 0.001);
@@ -53,7 +53,7 @@ $node->safe_psql('postgres', q{
 	END $$});
 my $caller = start_taker($node, sql => 'SELECT call_for_ever()');
 
-# The same word on 15 and 16 for all extensions.
+# On 15 and 16 the same name serves all extensions.
 my $event   = $node->pg_version >= 17 ? 'SnowflakeClockWait' : 'Extension';
 my $waiting = "FROM pg_stat_activity AS a WHERE application_name = '$caller->{name}' AND wait_event_type = 'Extension' AND wait_event = '$event'";
 my $locks;

@@ -1,12 +1,12 @@
 # As many IDs as eight clients can take, for longer than max_ahead allows.
 #
 # Ruled out: a burst whose IDs are further ahead of the clock than max_ahead;
-# one that ends in errors when the limit is reached, that leaves out IDs though it
-# is ahead, or does not come back to the limit; a change of max_ahead that takes
+# one that ends in errors when the limit is reached, that leaves out IDs although it
+# is ahead, or does not return to the limit; a change of max_ahead that takes
 # effect late.
 #
-# How long all that takes is the machine's business, so time is counted in the
-# milliseconds that the IDs have.  SNOWFLAKE_TEST_LONG=1 makes it 20 s.
+# How long all that takes depends on the machine, so time is counted in the
+# milliseconds of the IDs.  SNOWFLAKE_TEST_LONG=1 makes it 20 s.
 use strict;
 use warnings;
 
@@ -79,7 +79,7 @@ sub take_all
 	my $until = $looks[-1] >> 22;
 	reaches($limit, 'again');
 
-	# What was claimed before has to be written before the session is stopped.
+	# What was claimed must be written before the session is stopped.
 	foreach my $taker (@takers)
 	{
 		ok(poll_until(sub { `tail -n 2 $taker->{file}` =~ /^(\d+)\t.*\n/ && $1 >> 22 > $until }), 'each session is past those seconds');
@@ -122,7 +122,7 @@ sub take_all
 	cmp_ok($count, '<=', 64 * $ms, 'not faster than the layout allows');
 }
 
-# A lead that outlasts a machine that does something else for a while.
+# A lead that outlasts a machine that is busy elsewhere for a while.
 {
 	set_max_ahead('15s');
 	my ($greatest, $ms, $count, $holes) = take_all(15_000);
@@ -132,7 +132,7 @@ sub take_all
 	is($holes, 0, 'while they are ahead of the clock none is left out');
 }
 
-# A minute ahead is much, or little.
+# A minute ahead, with a large max_ahead and a small one.
 set_max_ahead('1h');
 push @incarnations, [ burst($node) ];
 set_max_ahead('0');

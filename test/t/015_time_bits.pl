@@ -49,7 +49,7 @@ sub none_negative
 	return;
 }
 
-# The clock is past the end before there was any ID: once it is right, all is.
+# The clock is past the end before there was any ID: once it is right, all is well.
 {
 	my $node = new_clock_node('late', clock => $end / 1000 + $year - time, conf => q{
 		snowflake.epoch = '1970-01-01'
@@ -68,7 +68,7 @@ sub none_negative
 	set_to($node, $end - $year * 1000 + 60_000);
 	push @incarnations, [ take_ids($node, 1000) ];
 
-	# One millisecond to the end, and on.
+	# One millisecond before the end, and onward.
 	$node->freeze_clock($end - 1);
 	my $id = next_id($node);
 	is($id >> 22, $end - 1, 'an ID of the last millisecond');
@@ -88,7 +88,7 @@ sub none_negative
 		snowflake.worker_bits = 16
 		snowflake.max_ahead = 1h});
 
-	# Not all the ten minutes by calls.
+	# Do not go through all ten minutes by calls.
 	my @incarnations = ([ take_ids($node, 1000) ], [ burst($node) ]);
 	set_to($node, $end - 5000);
 	my $taker = start_taker($node, sql => 'SELECT snowflake_next(1000000000)');
@@ -150,7 +150,7 @@ sub none_negative
 		wait_for_end($taker);
 		like($taker->{errors}, qr/ERROR:  the system clock is too far behind/, 'a session that takes IDs is refused');
 
-		# The memory is made anew while the clock is wrong.
+		# The memory is reinitialized while the clock is wrong.
 		my $sleeper = start_taker($node, sql => 'SELECT pg_sleep(3600)');
 		ok( $node->poll_query_until('postgres',
 				"SELECT EXISTS (SELECT FROM pg_stat_activity WHERE application_name = '$sleeper->{name}' AND wait_event = 'PgSleep')"),

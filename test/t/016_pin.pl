@@ -1,9 +1,8 @@
-# When the layout is pinned: with the first ID, not before; and what then holds
-# for good.
+# When the layout is pinned: with the first ID, not before; and what is permanent
+# from then on.
 #
-# Ruled out: a start with a layout that was not meant, after which no ID was
-# issued, and which binds the cluster all the same; an ID that was issued before
-# its layout was pinned.
+# Ruled out: a start with an unintended layout that binds the cluster although no ID
+# was issued; an ID that was issued before its layout was pinned.
 use strict;
 use warnings;
 
@@ -23,7 +22,7 @@ sub is_pinned
 	return $node->safe_psql('postgres', 'SELECT count(*) FROM pg_replication_origin_status WHERE local_id = 65002');
 }
 
-# Restarts, a crash and a standby with other layouts: nothing was issued yet.
+# Restarts, a crash and a standby with other layouts: nothing has been issued yet.
 my $primary = new_node('primary', init => [ allows_streaming => 1 ], conf => 'snowflake.worker_bits = 12');
 my $standby = new_standby($primary, 'standby');
 foreach my $layout (q{snowflake.worker_bits = 5}, q{snowflake.epoch = '2020-01-01'}, q{snowflake.worker_bits = 9})

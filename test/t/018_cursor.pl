@@ -56,13 +56,13 @@ sub read_slowly
 my @fetches = (1, 1, 1, 7, 1, 20, 100, 1, 300, 1, 'ALL');
 is(read_slowly('at the clock', @fetches), $#fetches, 'at the clock: and so was the clock');
 
-# A short burst: IDs are ahead of the clock, and stay so for long enough.
+# A short burst: IDs are ahead of the clock, and stay ahead for long enough.
 my $lead = burst($node);
 is(read_slowly('ahead of the clock', @fetches), 0, 'ahead of the clock: the clock stayed behind');
 check_ids('ahead of the clock', [$lead]);
 
-# Rows one by one do not use up what others need: little more than the first
-# chunk is lost.
+# Fetching rows one by one does not use up what others need: little more than the
+# first chunk is lost.
 my $slow = "BEGIN;\nDECLARE ids CURSOR FOR SELECT snowflake_next($rows);\n" . "FETCH 1 FROM ids;\n" x 200 . 'COMMIT;';
 my $before = $node->safe_psql('postgres', 'SELECT ids_issued FROM snowflake_status');
 is(scalar(my @ids = split /\n/, $node->safe_psql('postgres', $slow)), 200, 'IDs one by one');

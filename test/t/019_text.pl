@@ -1,4 +1,4 @@
-# What a malformed text form is told, in databases of several encodings: the
+# The message for a malformed text form, in databases of several encodings: the
 # reader counts characters, and so must the message.
 #
 # Ruled out: "must have exactly 13 characters" for a text that has 13, and a
@@ -15,7 +15,7 @@ use Test::More;
 
 my $node = new_node('main');
 
-# 252 is one character in each: of two bytes in UTF8, and of one in LATIN1.
+# 252 is one character in each: two bytes in UTF8, and one in LATIN1.
 foreach my $encoding ('UTF8', 'LATIN1')
 {
 	my $database = lc $encoding;

@@ -1,5 +1,5 @@
-# Where the mark lives: in two replication origin states, which the server has
-# only so many of.
+# Where the high-water mark lives: in two of the server's replication origin states,
+# whose number is limited.
 #
 # Ruled out: a mark that is lost, or not found again, because the states are too
 # few or all taken, and a server that then starts from its clock; a mark that is
@@ -14,7 +14,7 @@ use PostgreSQL::Test::Utils;
 use Snowflake;
 use Test::More;
 
-# Nobody but the keeper flushes WAL for long.
+# For a long time only the keeper flushes WAL.
 my $settings = q{
 	snowflake.worker_bits = 16
 	snowflake.max_ahead = 1h
@@ -45,7 +45,7 @@ $node->stop('immediate');
 $node->start;
 push @incarnations, [ take_ids($node, 1000) ], [ burst($node) ];
 
-# What others take of the states is not taken from the two.
+# States that others take do not affect these two.
 set_states(3);
 $node->restart;
 is((take_origin($node, 'first'))[0], 0, 'a third state is somebody else\'s');
@@ -77,7 +77,7 @@ foreach my $few ([ 0, qr/FATAL:  invalid value for parameter "$states": "0"/ ],
 check_ids('states lowered and raised', @incarnations);
 $node->stop;
 
-# All states are somebody else's before the extension comes.
+# All states are taken before the extension is created.
 my $full = new_node('full', start => 0, conf => "$settings\n$states = 2");
 $full->append_conf('postgresql.conf', "shared_preload_libraries = ''");
 $full->start;

@@ -1,8 +1,8 @@
-# The disk with the WAL is full, under load.  It is stood in for by a limit on
-# the size of files, which an unprivileged test can set for the processes of a
-# running server: as with a full disk, no more WAL can be written.
+# The disk with the WAL is full, under load.  A limit on the size of files, which an
+# unprivileged test can set for the processes of a running server, simulates this: as
+# with a full disk, no more WAL can be written.
 #
-# What the server does is core's: whoever has to write WAL ends in a PANIC, and
+# What the server does is up to core: whoever has to write WAL ends in a PANIC, and
 # the server goes down with it.
 #
 # Ruled out: IDs that were given out beyond a mark that found no room; a server
@@ -34,7 +34,7 @@ foreach my $writer ('a session', 'the keeper')
 
 	wait_for_ids($_, 200_000) foreach @takers;
 
-	# From here on no file may grow beyond half a WAL segment.
+	# From now on no file may grow beyond half a WAL segment.
 	my ($postmaster) = split /\n/, slurp_file($node->data_dir . '/postmaster.pid');
 	foreach my $pid ($postmaster, split ' ', `ps -o pid= --ppid $postmaster`)
 	{

@@ -90,7 +90,7 @@ $primary->restart;
 $standby->start;
 cmp_ok(mark_ms($standby), '>', $newest >> 22, 'all IDs are below the mark that the standby has');
 
-# When it is back, they go on.
+# When it is back, IDs are issued again.
 $primary->start;
 wait_for_standby();
 push @incarnations, [ take_ids($primary, 1000) ];
@@ -103,7 +103,7 @@ $standby->stop;
 	goes_on($taker, $size, 'the standby is back');
 }
 
-# When it is not asked for any more, too.
+# Also when it is no longer required.
 $standby->stop;
 {
 	my $taker = use_up_window();
@@ -155,7 +155,7 @@ require_standby('standby');
 	push @incarnations, [ $taker->{file} ];
 }
 
-# Nor does it help that none was asked for in between.
+# It does not help either that none was required in between.
 foreach (1 .. 20)
 {
 	require_standby('');

@@ -1,4 +1,4 @@
-# A server in recovery: what it refuses, what it does not, and what it needs.
+# A server in recovery: what it refuses, what it allows, and what it needs.
 #
 # Ruled out: IDs from two servers as one worker; IDs that decode otherwise on a
 # standby than on its primary; a standby that replays the rows but cannot keep
@@ -49,7 +49,7 @@ like(slurp_file($standby->logfile), qr/FATAL:  could not find free replication s
 like(slurp_file($standby->logfile), qr/HINT:  Increase "?$states"? and try again/, 'one state: says what to raise');
 $standby->{_pid} = undef;
 
-# Raised, it goes on where it was.  It need not have the library.
+# With the setting raised, it continues where it was.  It need not have the library.
 $standby->append_conf('postgresql.conf', "$states = 2");
 $standby->start;
 my $id = catch_up();
@@ -93,7 +93,7 @@ $standby->restart;
 is($standby->safe_psql('postgres', $decode), $fields, 'back again, IDs decode');
 my $newest = catch_up();
 
-# Promoted with another layout, it does not issue either.
+# Promoted with another layout, it does not issue IDs either.
 $standby->append_conf('postgresql.conf', 'snowflake.worker_bits = 11');
 $standby->restart;
 $primary->stop;

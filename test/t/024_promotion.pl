@@ -3,7 +3,7 @@
 # ahead.  Rows with IDs are written until just before each failover.
 #
 # Ruled out: a new primary that believes its own clock, and gives out IDs at or
-# below those in the data that it has taken over; one that never goes on by
+# below those in the data that it has taken over; one that never recovers by
 # itself, or does not say why it cannot.
 use strict;
 use warnings;
@@ -66,7 +66,7 @@ my $first = new_clock_node('first', init => [ allows_streaming => 1 ], conf => q
 	wal_receiver_timeout = 0});
 $first->safe_psql('postgres', 'CREATE TABLE event (id bigint DEFAULT snowflake_next() PRIMARY KEY)');
 
-# Each a standby of the one before.
+# Each is a standby of the previous one.
 my @nodes = ($first);
 foreach ([ 'right', 0 ], [ 'seconds', -10 ], [ 'hour', -3600 ], [ 'last', 0 ])
 {

@@ -45,7 +45,7 @@ sub count_rows
 	return $node->safe_psql('postgres', 'SELECT count(*) FROM event');
 }
 
-# All IDs in the data, in their order, as one session's.
+# All IDs in the data, in order, as if from one session.
 sub data
 {
 	my ($node) = @_;
@@ -93,7 +93,7 @@ ok($primary->poll_query_until('postgres', "SELECT last_archived_wal >= '$segment
 my $standby = new_standby($primary, 'standby');
 $primary->wait_for_catchup($standby);
 
-# From its own WAL: as a standby, and promoted.  (029 has it started as it is.)
+# From its own WAL: as a standby, and promoted.  (029 starts it as it is.)
 my $restored = PostgreSQL::Test::Cluster->new('restored');
 $restored->init_from_backup($primary, 'under_load');
 $restored->append_conf('postgresql.conf', 'archive_mode = off');
@@ -104,8 +104,8 @@ cmp_ok(count_rows($restored), '<', $rows, 'the backup has the first rows');
 goes_on($restored, 'base backup');
 $restored->stop;
 
-# To the middle.  The IDs that were given out later are not in its data; they
-# led the clock by less than max_ahead.
+# To the middle.  IDs that were given out later are not in its data; they led the
+# clock by less than max_ahead.
 my $pitr = PostgreSQL::Test::Cluster->new('pitr');
 $pitr->init_from_backup($primary, 'under_load', has_restoring => 1, standby => 0);
 $pitr->append_conf('postgresql.conf', q{

@@ -1,10 +1,10 @@
 # The way out after a clock that was far in the future: snowflake_forget_mark(),
-# on a worker ID that nobody has used.
+# on a worker ID that has never been used.
 #
-# Ruled out: that it is called by somebody who may not, or goes unnoticed; that
-# the mark that it lowered comes back by a crash, or that IDs of the new worker
-# come twice; a call that failed and is carried out later; one that forgets what
-# the server itself has issued.
+# Ruled out: a call by somebody without permission, or that goes unnoticed; a mark
+# that was lowered and comes back after a crash, or IDs of the new worker that come
+# twice; a call that failed and is carried out later; one that forgets what the
+# server itself has issued.
 use strict;
 use warnings;
 
@@ -60,7 +60,7 @@ $node->set_clock(-3600);
 clock_refuses($node, 'an hour back, later', 3600);
 $node->set_clock(0);
 
-# A call that is given up is withdrawn: what is issued after it is not forgotten.
+# A call that gives up is withdrawn: what is issued after it is not forgotten.
 sub forgotten
 {
 	return scalar(() = slurp_file($node->logfile) =~ /LOG:  snowflake_forget_mark\(\) has taken effect/g);
@@ -94,7 +94,7 @@ foreach my $way (@ways)
 }
 check_ids('calls that failed', @issued);
 
-# Two at once: the second one is told.
+# Two at once: the second one gets an error.
 {
 	my $keeper = keeper_pid($node);
 
@@ -110,7 +110,7 @@ check_ids('calls that failed', @issued);
 	check_ids('two at once', @issued);
 }
 
-# While the keeper waits for a standby that is absent, it hears of a call.
+# While the keeper waits for an absent standby, it still notices a call.
 $node->append_conf('postgresql.conf', q{synchronous_standby_names = 'absent'});
 $node->reload;
 {
@@ -128,7 +128,7 @@ $node->reload;
 push @issued, [ take_ids($node, 1000) ];
 check_ids('forgotten while the keeper waits for a standby', @issued);
 
-# IDs that this run has issued, and whose time is still to come.
+# IDs that this run has issued, and whose time is in the future.
 $node->set_clock(3600);
 push @issued, [ take_ids($node, 1000) ];
 $node->set_clock(0);

@@ -37,7 +37,7 @@ sub remove
 	return;
 }
 
-# A standby, stopped in good order and not, whose standby.signal is gone.
+# A standby, stopped cleanly and not, whose standby.signal is gone.
 my $standby = new_standby($primary, 'standby');
 $primary->wait_for_catchup('standby');
 foreach my $stop ('fast', 'immediate')
@@ -73,7 +73,7 @@ check_ids('a copy that was promoted', @issued);
 $copy->stop;
 $standby->stop;
 
-# What is leased is nobody else's.
+# A leased worker ID belongs to nobody else.
 my $registry = new_registry('registry');
 set_up($registry, 'worker_bits => 16');
 my $leased = PostgreSQL::Test::Cluster->new('leased');
@@ -85,9 +85,8 @@ cmp_ok(next_id($leased), '>', 0, 'a copy that leases its worker ID starts');
 $leased->stop;
 $registry->stop;
 
-# The machine was started since, and the server did not shut down: a snapshot
-# of the storage that was taken while it ran, say.  Without that it goes on at
-# the clock.
+# The machine has been restarted since, and the server was not shut down: a storage
+# snapshot that was taken while it ran, say.  Otherwise it starts from the clock.
 sub lead_after
 {
 	my ($stop, $boot) = @_;

@@ -1,5 +1,5 @@
-# What needs this server's layout says so where the layout is not to be had or
-# not the pinned one; what does not, works without the preload.
+# Whatever needs this server's layout says so if the layout is not available or not
+# the pinned one; everything else works without the preload.
 #
 # Ruled out: an ID or a bound that is computed from a wrong epoch, and then
 # stands in a row, an index or a partition.

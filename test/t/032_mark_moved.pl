@@ -1,11 +1,11 @@
-# The mark is moved by somebody who may create, advance and drop replication
-# origins, and has got hold of the number of the mark's.  While IDs are issued it
-# is lowered, dropped, and put on another timeline; a burst has taken the IDs a
-# minute ahead of the clock, so that the clock alone would not do.
+# The high-water mark is moved by a role that may create, advance and drop
+# replication origins, and has obtained the number of the mark's origin.  While IDs
+# are issued it is lowered, dropped, and put on another timeline; a burst has taken
+# the IDs a minute ahead of the clock, so that the clock alone would not be enough.
 #
-# Ruled out: that nobody hears of it; a keeper that goes on from what it finds, so
-# that after a crash IDs come twice; a mark that cannot be raised, and IDs that are
-# issued all the same.
+# Ruled out: a change that goes unnoticed; a keeper that continues from what it
+# finds, so that IDs come twice after a crash; a mark that cannot be raised, and IDs
+# that are issued anyway.
 use strict;
 use warnings;
 
@@ -28,7 +28,7 @@ $node->safe_psql('postgres', q{
 		pg_replication_origin_advance(text, pg_lsn) TO meddler});
 
 # That role can create origins until it has this number, which takes 65 000 of
-# them.  It comes to the same.
+# them.  The result is the same.
 sub name_origin
 {
 	$node->safe_psql('postgres', q{

@@ -5,8 +5,8 @@
 # same sequence, so that all rows land in one shard; and low bits that always move
 # by two, so that all parents land in the even ones.
 #
-# Rows are told to be spread unevenly when chance alone would do it once in a
-# million times.
+# Rows count as unevenly spread when chance alone would do it once in a million
+# times.
 use strict;
 use warnings;
 
@@ -45,7 +45,7 @@ sub chance
 	return 1 - $y**$a * exp(-$y) / $gamma * $sum;
 }
 
-# The chi-square that chance reaches as seldom as that.
+# The chi-square that chance reaches that rarely.
 sub threshold
 {
 	my ($k) = @_;
@@ -78,8 +78,8 @@ sub spreads
 	return;
 }
 
-# Runs statements of one session each, side by side.  $sql stands in a loop that
-# pauses, so long that the next ID has another millisecond.
+# Runs statements of one session each, side by side.  $sql runs in a loop with a
+# pause that is long enough for the next ID to have another millisecond.
 sub slowly
 {
 	my (@sql) = @_;
@@ -118,7 +118,7 @@ is($node->safe_psql('postgres', 'SELECT count(DISTINCT id >> 22) FROM one'), $ro
 spreads('one client, by the number', 'one', 'id % 16');
 spreads('one client, by the hash',   'one', 'tableoid');
 
-# Three clients that know nothing of each other.
+# Three independent clients.
 slowly(map { "INSERT INTO several (client) VALUES ($_);" } 1 .. 3);
 spreads('three clients, by the number', 'several', 'id % 16');
 spreads('three clients, by the hash',   'several', 'tableoid');

@@ -2,8 +2,8 @@
 #
 # The blocks marked sql of each page run in their order, in one session in a
 # database of the page's own, which has the extension unless the page itself
-# creates it.  One marked "sql NAME MAJOR" runs only where that is the major
-# version of the extension NAME.  What is not to be run has another mark, or none.
+# creates it.  One marked "sql NAME MAJOR" runs only if that is the major version of
+# the extension NAME.  Blocks that are not to be run have another mark, or none.
 use strict;
 use warnings;
 
@@ -31,8 +31,8 @@ sub major
 	return $version =~ /^(\d+)/ ? $1 : 0;
 }
 
-# The page with all but its statements taken out; line by line, so that psql
-# names the page's lines.
+# The page with everything but its statements removed; line by line, so that psql
+# reports the page's line numbers.
 sub statements
 {
 	my ($page) = @_;

@@ -1,9 +1,9 @@
 # FakeClock.pm
 #		A server whose clock a test moves, while it is down or while it runs.
 #
-# fake_clock.c is preloaded into the postmaster, and looks into a file that is
-# written here.  pg_ctl gets the same clock, because it compares it with what
-# the postmaster wrote.
+# fake_clock.c is preloaded into the postmaster, and reads a file that is written
+# here.  pg_ctl gets the same clock, because it compares it with what the
+# postmaster wrote.
 package FakeClock;
 
 use strict;
@@ -43,7 +43,7 @@ sub new_clock_node
 	return $node;
 }
 
-# The library to preload, built once a test.
+# The library to preload, built once per test.
 my $library;
 
 sub library
@@ -88,8 +88,8 @@ sub write_clock
 	return;
 }
 
-# Moves the clock to so many seconds after the true time, negative: before it.
-# A clock that stood still goes on.
+# Moves the clock to so many seconds after the true time; negative: before it.
+# A clock that stood still runs again.
 sub set_clock
 {
 	my ($node, $offset) = @_;
@@ -135,8 +135,8 @@ sub restart
 	return $node->SUPER::restart(@arguments);
 }
 
-# A call fails because the clock is too far behind.  It says how far, at most
-# so many seconds; until when; and the way out.
+# A call fails because the clock is too far behind.  It says how far (at most so many
+# seconds), until when, and the way out.
 sub clock_refuses
 {
 	my ($node, $name, $seconds) = @_;

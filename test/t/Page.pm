@@ -1,6 +1,6 @@
 # Page.pm
-#		What a page of doc/ says is what its test runs: the blocks of the page, by
-#		the words after their fence.
+#		Lets a test run what a page of doc/ says: the blocks of the page, by the
+#		words after their fence.
 package Page;
 
 use strict;
@@ -13,7 +13,7 @@ use PostgreSQL::Test::Utils;
 our @EXPORT = qw(page_block address);
 
 # The one block of doc/$page that begins with "```$mark"; each pair of further
-# arguments is something in it (an address, say) and what stands in its place here.
+# arguments is something in it (an address, say) and its replacement here.
 sub page_block
 {
 	my ($page, $mark, @replacements) = @_;

@@ -69,7 +69,7 @@ sub renew
 	return ask($node, 'renew', "'$lease->{token}'" . ($arguments ? ", $arguments" : ''));
 }
 
-# Leases as a query that returns worker ID, beginning and end has them.
+# Leases, from a query that returns worker ID, beginning and end.
 sub all_leases
 {
 	my ($node, $database, $query) = @_;

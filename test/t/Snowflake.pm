@@ -68,9 +68,9 @@ sub take_sql
 	return "SELECT snowflake_next() FROM (SELECT generate_series(1, $n)) AS calls";
 }
 
-# Starts a session that takes IDs, each by a call of its own, until it is
-# stopped or the server goes away.  COPY, because it streams.  They stand in its file in the order of the
-# calls.
+# Starts a session that takes IDs, each by a call of its own, until it is stopped or
+# the server goes away.  Uses COPY, because it streams.  The IDs are in its file in the
+# order of the calls.
 my $takers = 0;
 
 sub start_taker
@@ -102,7 +102,7 @@ sub start_slow_taker
 		  . ' WHERE sha512(repeat(n::text, 1000)::bytea) IS NOT NULL');
 }
 
-# The process that serves it.
+# The backend of a session.
 sub taker_pid
 {
 	my ($node, $taker) = @_;
@@ -120,8 +120,8 @@ sub stop_taker
 	return;
 }
 
-# Waits for a session that something else ends.  If that does not come, the test
-# fails, but goes on.
+# Waits for a session that something else ends.  If it does not end, the test fails,
+# but continues.
 sub wait_for_end
 {
 	my ($taker) = @_;
@@ -142,7 +142,7 @@ sub wait_for_ids
 	return;
 }
 
-# Takes n IDs, by a call each, in one session; returns a file with them.
+# Takes n IDs, one per call, in one session; returns a file with them.
 sub take_ids
 {
 	my ($node, $n) = @_;
@@ -181,10 +181,10 @@ sub last_line
 	return $last;
 }
 
-# Each argument is a list of files, one a session, that were written after those
-# of the argument before: no ID may stand in two places, each file has to
-# increase, and each argument's have to be above those of the one before.
-# Returns how many IDs there were.
+# Each argument is a list of files, one per session, that were written after those of
+# the previous argument: no ID may occur twice, each file must increase, and all IDs
+# of an argument must be above those of the previous one.  Returns how many IDs there
+# were.
 sub check_ids
 {
 	my ($name, @incarnations) = @_;
@@ -233,7 +233,7 @@ sub log_since
 	return substr(slurp_file($node->logfile), $offset // 0);
 }
 
-# Polls, for as long as a test may take.
+# Polls, for as long as a test may run.
 sub poll_until
 {
 	my ($condition) = @_;
@@ -246,7 +246,7 @@ sub poll_until
 	return 0;
 }
 
-# Starts a server whose postmaster was killed: its children have to notice first.
+# Starts a server whose postmaster was killed: its children must notice first.
 sub start_again
 {
 	my ($node) = @_;
@@ -334,7 +334,7 @@ sub install_script
 	return "$scripts/$extension--$version.sql";
 }
 
-# The keeper's process, once there is one.
+# The keeper's process, as soon as there is one.
 sub keeper_pid
 {
 	my ($node) = @_;
@@ -359,7 +359,7 @@ sub process_state
 	return defined $stat && $stat =~ /\) (\w) / ? $1 : undef;
 }
 
-# A signal that has to reach a process, and what is to be seen of it.
+# Sends a signal that must reach a process, and checks its visible effect.
 sub send_signal
 {
 	my ($signal, $pid, $name, $effect) = @_;
@@ -377,7 +377,7 @@ sub kill_process
 	return send_signal('KILL', $pid, $name, sub { !defined $_[0] });
 }
 
-# No process may outlive the test stopped, whatever happens to the test.
+# No process may stay stopped after the test, whatever happens to the test.
 my %paused;
 END { kill 'CONT', keys %paused; }
 

@@ -7,9 +7,9 @@
  * instead, standing still.  The file is mapped, so a step takes effect in every
  * process at once.  The monotonic clock is left alone, as when a real clock is set.
  *
- * Not libfaketime: it gives the true time to signal handlers that interrupt a
- * select() or an epoll_wait(), and to processes that are forked in one, as the
- * postmaster does up to PostgreSQL 15.  Then a server has two clocks at once.
+ * libfaketime does not work here: it gives the true time to signal handlers that
+ * interrupt a select() or an epoll_wait(), and to processes that are forked in one, as
+ * the postmaster does up to PostgreSQL 15.  Then a server has two clocks at once.
  */
 #define _GNU_SOURCE
 
