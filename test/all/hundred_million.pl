@@ -1,7 +1,7 @@
 # A hundred million IDs by four clients at once, two of them with a call for each
 # ID, two with one for all: count(DISTINCT) equals the count.
 #
-# Ruled out: two calls that get the same ID, as seldom as that may be.
+# Ruled out: two calls that get the same ID, however rarely.
 #
 # Takes minutes and 10 GB of disk.  SNOWFLAKE_TEST_IDS=n makes it smaller.
 use strict;

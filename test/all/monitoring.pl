@@ -159,7 +159,7 @@ has($metrics, 'snowflake_ready', '==', 0);
 ($info) = grep { /^snowflake_worker_info/ } keys %$metrics;
 like($info, qr/state="waiting for the clock"/, 'and the state says why');
 
-# Who may not see the errors is not told that there were none.
+# A role that may not see the errors is not told that there were none.
 $node->safe_psql('postgres', 'REVOKE pg_monitor FROM watcher');
 scrape_until($exporter, 'without pg_monitor the errors are unknown',
 	sub {
@@ -168,7 +168,7 @@ scrape_until($exporter, 'without pg_monitor the errors are unknown',
 	});
 $node->stop;
 
-# The registry is away: an error of the lease, and not of the keeper.
+# The registry is unreachable: an error of the lease, and not of the keeper.
 $registry->stop;
 my $leasing = new_node('leasing', registry => $registry, conf => 'snowflake.worker_bits = 16');
 $leasing->safe_psql('postgres', $watcher);
@@ -179,7 +179,7 @@ has($metrics, 'snowflake_keeper_error_timestamp_seconds', '==', 0);
 has($metrics, 'snowflake_ready', '==', 0);
 $leasing->stop;
 
-# A keeper that fails: somebody else has taken one of the two states.
+# A keeper that fails: one of the two replication origin states is taken.
 my $states = origin_states($node);
 my $failing = new_node('failing', conf => "$states = 2", start => 0);
 $failing->append_conf('postgresql.conf', "shared_preload_libraries = ''");

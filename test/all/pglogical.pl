@@ -92,7 +92,7 @@ is($_, join("\n", '1|' . (10 + $rows), "2|$rows"), 'each row has the ID of the s
   foreach both('SELECT snowflake_worker_id(id), count(*) FROM event GROUP BY 1 ORDER BY 1');
 is(join(' ', both('SELECT ids_issued FROM snowflake_status')), (10 + $rows) . " $rows", 'a server makes IDs for its own rows only');
 
-# Each crashes and goes on.
+# Each crashes and recovers.
 my @greatest = both('SELECT max(id) FROM event WHERE snowflake_worker_id(id) = (SELECT worker_id FROM snowflake_status)');
 foreach my $node (@nodes)
 {

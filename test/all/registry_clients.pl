@@ -37,7 +37,7 @@ set_up($registry, "worker_bits => 3, longest_lease => '5 s', fence_itself => tru
 my $standby = new_standby($registry, 'standby');
 my $port    = $registry->port;
 
-# Holders, that find their registry at one port, whoever it is.
+# Holders that find their registry at one port, whichever server it is.
 my @holders;
 my $started = 0;
 
@@ -75,7 +75,7 @@ sub start_server
 	return;
 }
 
-# It has made a thousand IDs since.
+# Waits until it has made another thousand IDs.
 sub goes_on
 {
 	my ($holder, $name, $size) = @_;
@@ -108,7 +108,7 @@ sub end
 	return;
 }
 
-# Stops processes for so long.
+# Stops processes for this long.
 sub hold
 {
 	my ($for, @pids) = @_;
@@ -126,7 +126,7 @@ all_go_on('at the start');
 is($registry->safe_psql('postgres', q{SELECT count(*) FROM snowflake_registry.status WHERE state = 'leased'}), '8', 'eight hold leases');
 
 # Two are stopped for longer than their leases; two others take their worker IDs.
-# When those end, they find their way back.
+# When those end, they recover.
 my @stopped = @holders[ 0, 1 ];
 $_->{run}->signal('STOP') foreach @stopped;
 ok($registry->poll_query_until('postgres', q{SELECT count(*) = 2 FROM snowflake_registry.status WHERE state = 'ended'}),

@@ -1,6 +1,5 @@
--- What sqlsmith finds in the database that script/check gives it, as the
--- unprivileged role "visitor": tables with every kind of argument that our
--- functions take.
+-- The database in which script/check runs sqlsmith, as the unprivileged role
+-- "visitor": tables with every kind of argument that our functions take.
 CREATE EXTENSION snowflake;
 CREATE ROLE visitor LOGIN;
 
@@ -25,7 +24,7 @@ INSERT INTO part SELECT * FROM event;
 CREATE INDEX ON event (snowflake_timestamp(id)) WHERE id >= 0;
 GRANT SELECT, INSERT, UPDATE, DELETE ON event, part TO visitor;
 
--- Functions that sqlsmith does not call, or seldom, on whatever it writes there.
+-- Functions that sqlsmith calls rarely or never, run on whatever it writes there.
 CREATE VIEW taken AS
 SELECT id, d.created_at, d.worker_id, d.sequence, o.created_at AS elsewhere, snowflake_worker_id(id) AS worker, snowflake_sequence(id) AS number,
 	   snowflake_timestamp(id) AS made_at, snowflake_from_text(snowflake_to_text(id)) AS same, snowflake_last_before(at) AS before,

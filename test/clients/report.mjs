@@ -1,5 +1,5 @@
-// Goes after the program of a page: what it got, a line each, for
-// test/all/clients.pl to look at.
+// Appended to the program of a page: prints what it got, a line each, for
+// test/all/clients.pl to check.
 console.log('type', typeof inserted);
 console.log('inserted', `${inserted}`);
 console.log('read', `${read}`);

@@ -1,8 +1,8 @@
 /*
  * epoch_fuzz.cpp
- *		Any bytes, read as the setting snowflake.epoch: either they are refused,
- *		or what they stand for, written out in full, is read as the same time and
- *		begins as the text did.
+ *		Arbitrary bytes, read as the setting snowflake.epoch: either they are
+ *		refused, or the time that they stand for, written out in full, is read as
+ *		the same time and begins as the text did.
  */
 #include <cstdio>
 #include <cstdlib>

@@ -1,7 +1,7 @@
 /*
  * text_fuzz.cpp
- *		Any bytes, read as the text of an ID: either they are refused, or what
- *		they stand for is written again as the same text.
+ *		Arbitrary bytes, read as the text of an ID: either they are refused, or the
+ *		ID that they stand for is written as the same text again.
  *
  * The first byte chooses the encoding.
  */
@@ -24,7 +24,7 @@ using namespace snowflake;
 		} \
 	} while (0)
 
-/* What is written for a text that is read: base32 has several for one ID. */
+/* The canonical text for an input: base32 has several inputs for one ID. */
 static std::string
 canonical(const TextEncoding &encoding, std::string_view text)
 {

@@ -1,4 +1,4 @@
-# snowflake_status when something is the matter: each state it can show, what it
+# snowflake_status when something is wrong: each state it can show, what it
 # counts, and that the counters are taken back by a restart only.
 #
 # Ruled out: monitoring that says "issuing" while calls fail or wait.
@@ -45,7 +45,7 @@ is(status($node, 'ids_issued BETWEEN 4000000 AND 8000000'), 't', 'a batch is cou
 is(status($node, q{lead > '10s' AND max_lead >= lead}), 't', 'the lead shows');
 is(status($node, 'window_until > last_id_at AND mark >= window_until'), 't', 'the window is ahead of the last ID, and the mark no less');
 
-# With a smaller max_ahead there is nothing to do but to wait.
+# With a smaller max_ahead there is nothing to do but wait.
 reload($node, 'snowflake.max_ahead', '0');
 ok($node->poll_query_until('postgres', q{SELECT state = 'waiting for the clock' FROM snowflake_status}), 'waiting for the clock');
 my ($status, $out, $err) = $node->psql('postgres', "\\set VERBOSITY verbose\nSELECT snowflake_next()");
@@ -61,7 +61,7 @@ is(status($node, 'ids_issued >= 4000000'), 't', 'what ended sessions have issued
 $node->safe_psql('postgres', 'SELECT snowflake_status_reset()');
 is(status($node, q{ids_issued = 0 AND max_lead = '0'}), 't', 'until it is reset');
 
-# Pace: more IDs than fit between the newest and what may lead.
+# Pacing: more IDs than fit between the newest one and the allowed lead.
 my $paced = new_node('paced', conf => q{
 	snowflake.worker_bits = 16
 	snowflake.max_ahead = 0});
@@ -70,8 +70,8 @@ is(status($paced, 'clock_waits > 0 AND clock_wait_time > 0'), 't', 'waits for th
 is(status($paced, 'max_lead'), '00:00:00', 'and there was no lead');
 is(status($paced, 'keeper_waits > 0 AND keeper_wait_time > 0'), 't', 'the first call waited for the keeper');
 
-# A keeper that does not answer, while the clock goes on past the window: the
-# call gives up all the same.
+# A keeper that does not respond, while the clock moves past the window: the call
+# gives up nevertheless.
 my $keeper = pause_keeper($paced);
 ok($paced->poll_query_until('postgres', 'SELECT window_until < clock_timestamp() FROM snowflake_status'), 'the window lapses');
 ($status, $out, $err) = $paced->psql('postgres', 'SELECT snowflake_next()', timeout => $PostgreSQL::Test::Utils::timeout_default);
@@ -98,7 +98,7 @@ $node->restart;
 is(status($node, 'state'), 'wrong layout', 'another layout');
 $node->stop;
 
-# A keeper that fails: somebody else has taken one of the two states.
+# A keeper that fails: one of the two replication origin states is taken.
 my $states = origin_states($node);
 my $failing = new_node('failing', conf => "$states = 2", start => 0);
 $failing->append_conf('postgresql.conf', "shared_preload_libraries = ''");
@@ -117,7 +117,7 @@ ok($failing->poll_query_until('postgres', q{
 is(status($failing, 'lease_error IS NULL AND lease_error_at IS NULL'), 't', 'and there is none of a lease');
 is(status($failing, 'ids_issued'), '0', 'nothing is counted');
 
-# The server's own words and hint may name what is not everybody's business.
+# The server's own message and hint may contain names that are not for everybody.
 $failing->safe_psql('postgres', 'CREATE ROLE nobody; CREATE ROLE watcher; GRANT pg_read_all_stats TO watcher');
 foreach my $role ('nobody', 'watcher')
 {
@@ -131,9 +131,9 @@ foreach my $role ('nobody', 'watcher')
 	like($call_err, $sees ? qr/HINT:  Increase / : qr/HINT:  Check the server log\./, "$role: the hint");
 }
 
-# It takes longer each time: after the second failure it waits once more for as
-# long as the postmaster has.  A machine that is busy makes both take longer, so
-# what each takes at the least is compared with the postmaster's five seconds.
+# It takes longer each time: after the second failure it waits once more for as long
+# as the postmaster did.  A busy machine makes both take longer, so the least that
+# each takes is compared with the postmaster's five seconds.
 ok(poll_until(sub {
 	my @failures = log_since($failing) =~ /^(\d\S+ \S+) .* ERROR:  could not find free replication state/mg;
 	return 1 if @failures >= 3;

@@ -1,8 +1,8 @@
-# An ID costs no WAL and no transaction ID on its way to the caller, and whoever
-# has to wait for one is seen waiting: what pg_stat_statements, auto_explain,
-# EXPLAIN and pg_stat_activity show.
+# An ID costs the caller no WAL and no transaction ID, and a session that has to wait
+# for one shows as waiting: in pg_stat_statements, auto_explain, EXPLAIN and
+# pg_stat_activity.
 #
-# Ruled out: a generator that writes on the caller's account, or once more when
+# Ruled out: a generator that writes at the caller's expense, or still writes when
 # nobody has asked for a minute; a wait that looks like work.
 use strict;
 use warnings;
@@ -14,7 +14,7 @@ use PostgreSQL::Test::Utils;
 use Snowflake;
 use Test::More;
 
-# 64 IDs a millisecond, so that a batch soon uses a window up.
+# 64 IDs a millisecond, so that a batch soon uses up a window.
 my $node = new_node('main', conf => q{
 	snowflake.worker_bits = 16
 	snowflake.max_ahead = 1h
@@ -42,7 +42,7 @@ my $calls = q{
 	SELECT count(snowflake_next()) FROM generate_series(1, 100000);
 	SELECT nextval('numbers') FROM generate_series(1, 100)};
 
-# Looking up the catalogs may tidy up a page of them: not always.
+# Catalog lookups may prune a page, but not always.
 my $seen;
 ok( poll_until(
 		sub {
@@ -55,9 +55,9 @@ ok( poll_until(
 		}),
 	'pg_stat_statements: no WAL for IDs, but for a sequence') or diag($seen);
 
-# The WAL itself: how many records of which kind were written by whom.  What
-# anything may bring about at any time is not looked at: checkpoints and images
-# of pages, running transactions, pages that are tidied up.
+# The WAL itself: how many records of which kind were written by whom.  Records that
+# anything may cause at any time do not count: checkpoints and full-page images,
+# running transactions, pruned pages.
 sub wal_position
 {
 	return $node->safe_psql('postgres', 'SELECT pg_current_wal_insert_lsn()');
@@ -67,7 +67,7 @@ sub wal_since
 {
 	my ($since, $where) = @_;
 
-	# A commit, so that there is something, and all is flushed.
+	# A commit, so that there is something, and everything is flushed.
 	$node->safe_psql('postgres', q{SELECT pg_logical_emit_message(true, 'snowflake', 'end')});
 	my $until = $node->safe_psql('postgres', 'SELECT pg_current_wal_flush_lsn()');
 	return { map { split /=/ } split /\n/, $node->safe_psql('postgres', qq{
@@ -124,8 +124,8 @@ explains_without_wal('a batch', 'SELECT snowflake_next(100000)');
 like($node->safe_psql('postgres', q{EXPLAIN (ANALYZE, WAL, FORMAT JSON) SELECT nextval('numbers') FROM generate_series(1, 100)}),
 	qr/"Plan": \{[^{}]*"WAL Records": [1-9]/, 'EXPLAIN: but for a sequence');
 
-# Rows: each a record for the table and one for the index, where one that splits a
-# page may come instead.
+# Rows: each takes a record for the table and one for the index, or one that splits a
+# page instead.
 my $rows = 20_000;
 sub wal_of_insert
 {
@@ -184,7 +184,7 @@ sub waits_as
 	return;
 }
 
-# For the clock: more IDs than the layout has room for, and none may lead.
+# For the clock: more IDs than the layout has room for, with no lead allowed.
 my $paced = new_node('paced', conf => q{
 	snowflake.worker_bits = 16
 	snowflake.max_ahead = 0});
@@ -213,8 +213,8 @@ resume_process($keeper, 'the keeper');
 wait_for_end($forgetter);
 unlike($forgetter->{errors}, qr/ERROR/, 'the mark is forgotten');
 
-# The window is kept open for a minute after the last ID, by a mark every few
-# seconds; then nothing is written any more.
+# The window is kept open for a minute after the last ID, by a new high-water mark
+# every few seconds; after that nothing is written.
 sub marks_since
 {
 	my ($since) = @_;

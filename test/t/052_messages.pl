@@ -1,7 +1,7 @@
-# The page for whoever is paged knows every message and every alert, and none
-# that there is not.  Reads the sources; takes no server.
+# The page for whoever is paged has every message and every alert, and none that does
+# not exist.  Reads the sources; needs no server.
 #
-# Ruled out: an error message that is changed or added, and nobody can look up.
+# Ruled out: an error message that was changed or added, and that nobody can look up.
 use strict;
 use warnings;
 
@@ -15,10 +15,10 @@ my $page = slurp_file("$top/doc/when-something-is-wrong.md");
 # Where the registry has its own.
 my $registry = -e "$top/doc/registry.md" ? slurp_file("$top/doc/registry.md") : '';
 
-# A message as the page has it: what is printed stands as three dots.
+# A message as the page has it, with three dots for each value.
 my $conversion = qr/%[-+ 0#]*(?:\d+|\*)?(?:\.(?:\d+|\*))?(?:hh|h|ll|l|z)?[a-zA-Z]/;
 
-# The messages, with the file that has them.
+# The messages, with the file that has each.
 my %messages;
 my $unread = 0;
 
@@ -52,8 +52,8 @@ foreach my $file (glob "$top/src/*.cpp $top/src/*.hpp $top/src/*.h")
 	}
 }
 
-# Those of PL/pgSQL: the format of RAISE, or its MESSAGE.  The registry has a page
-# of its own, and what is in it counts from the day on which the page is there.
+# Those of PL/pgSQL: the format of RAISE, or its MESSAGE.  The registry has a page of
+# its own, and its messages count if that page exists.
 my $string = qr/'((?:[^']|'')*)'/;
 foreach my $file (glob "$top/sql/*--*.sql")
 {

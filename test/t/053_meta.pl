@@ -1,8 +1,8 @@
-# META.json is what the PGXN Meta Spec 1.0 asks for, and says what the control
-# files say.  Reads files; takes no server.
+# META.json conforms to the PGXN Meta Spec 1.0, and agrees with the control files.
+# Reads files; needs no server.
 #
-# Ruled out: an archive that the PostgreSQL Extension Network refuses, or one
-# whose metadata was left behind by a new version.
+# Ruled out: an archive that the PostgreSQL Extension Network refuses, or one whose
+# metadata was not updated for a new version.
 use strict;
 use warnings;
 
@@ -21,7 +21,7 @@ my $text    = qr/\S/;
 my %license = map { $_ => 1 } qw(agpl_3 apache_1_1 apache_2_0 artistic_1 artistic_2 bsd freebsd gfdl_1_2 gfdl_1_3 gpl_1 gpl_2 gpl_3
   lgpl_2_1 lgpl_3_0 mit mozilla_1_0 mozilla_1_1 openssl perl_5 postgresql qpl_1_0 ssleay sun zlib open_source restricted unrestricted unknown);
 
-# A value that has to be there and to look so.
+# A value that must be there and look like this.
 sub looks
 {
 	my ($name, $value, $pattern) = @_;

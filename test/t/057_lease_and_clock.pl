@@ -2,8 +2,8 @@
 # max_ahead but by more than the lease reaches.
 #
 # Ruled out: IDs past the end of the lease, whatever the clock shows; a lease that
-# is renewed again and again for the sake of IDs that are far ahead; an error that
-# tells of the registry, which is well.
+# is renewed again and again because IDs are far ahead; an error that blames the
+# registry, which is fine.
 use strict;
 use warnings;
 
@@ -43,7 +43,7 @@ call_fails($node, 'the clock is behind', 'SELECT snowflake_next()', '58000',
 	qr/HINT:  IDs will be issued again when the clock has caught up\. A longer "snowflake.lease_duration" lets them run further ahead\./);
 is($registry->safe_psql('postgres', 'SELECT changes FROM snowflake_registry.registry'), $renewals, 'meanwhile the lease is left as it is');
 
-# A longer lease lets them.
+# With a longer lease they go further.
 $node->append_conf('postgresql.conf', 'snowflake.lease_duration = 1h');
 $node->reload;
 goes_on_by_itself($node, 'with a longer lease IDs go on, far ahead of the clock');

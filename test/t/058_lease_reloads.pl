@@ -4,7 +4,7 @@
 #
 # Ruled out: a standby that leases its primary's worker ID; IDs without a lease after
 # the registry was emptied; a primary without IDs because of a reload; a lead that no
-# lease reaches; a generator that stays closed after what had closed it is over.
+# lease reaches; a generator that stays closed although the reason is gone.
 use strict;
 use warnings;
 
@@ -75,8 +75,8 @@ sub lease_by_reload
 	return;
 }
 
-# A registry that comes by a reload.  Somebody else has leased what is configured
-# here, so that a lease would be noticed.
+# A registry that comes with a reload.  Somebody else has leased the worker ID that is
+# configured here, so that a lease would be noticed.
 my $node = new_node('main', worker_id => 5, init => [ allows_streaming => 1 ], conf => q{
 	snowflake.lease_duration = 3s
 	snowflake.max_ahead = 1s});
@@ -113,7 +113,7 @@ is($registry->safe_psql('postgres', 'SELECT array_agg(worker_id) FROM snowflake_
 	'the registry knows nothing of the worker ID of the standby');
 $standby->stop;
 
-# Emptied by a reload: IDs go on to the end of the lease, and none without one.
+# Emptied by a reload: IDs are issued to the end of the lease, and none without one.
 set_conf($node, "snowflake.registry = ''");
 my $taker = start_slow_taker($node);
 state_becomes($node, 'no lease', 'emptied');
@@ -182,7 +182,7 @@ check_ids('the move', [ map { $_->{file} } @takers, $leased ]);
 is($registry->safe_psql('postgres', 'SELECT token IS NULL FROM snowflake_registry.worker WHERE worker_id = 7'), 't',
 	'the move: nobody has leased the fixed one');
 
-# A lead of an hour is no wait of an hour.
+# A lead of an hour does not cause a wait of an hour.
 set_conf($standby, "snowflake.max_ahead = 1h\nsnowflake.lease_duration = 3s");
 $standby->restart;
 @incarnations = ([ goes_on($standby, 'more lead than lease, in recovery') ]);
@@ -191,7 +191,7 @@ push @incarnations, [ goes_on($standby, 'more lead than lease, promoted') ];
 check_ids('more lead than lease', @incarnations);
 $_->stop foreach $standby, $node;
 
-# The mark finds no place when the lease is there already.
+# There is no room for the high-water mark when the lease is already there.
 my $states = origin_states($node);
 my $full = new_node('full', start => 0, registry => $registry, conf => "$states = 2");
 $full->append_conf('postgresql.conf', "shared_preload_libraries = ''");

@@ -1,9 +1,9 @@
-# The clock of the registry is an hour off, either way, and those of who asks it
-# are right, or off as well.
+# The clock of the registry is an hour off, in either direction, and the clocks of its
+# clients are right, or off as well.
 #
-# Ruled out: intervals that overlap because of a clock; a holder that is well, and
-# is robbed of its worker ID by who believes the registry's clock; a lease that
-# reaches further than a fence does.
+# Ruled out: intervals that overlap because of a clock; a healthy holder that loses its
+# worker ID to a client that believes the registry's clock; a lease that reaches
+# further than a fence does.
 use strict;
 use warnings;
 
@@ -41,7 +41,7 @@ sub keep
 	return $lease;
 }
 
-# What a renewal has made longer is the same lease.
+# A renewal extends the same lease.
 sub keep_renewed
 {
 	my ($name, $lease, $off) = @_;
@@ -54,7 +54,8 @@ sub keep_renewed
 	return $renewed;
 }
 
-# Who is well but an hour behind keeps its worker ID while there is another one.
+# A healthy holder whose clock is an hour behind keeps its worker ID while another one
+# is available.
 my $short  = keep('a short one', lease($node, q{'short', '1 s', NULL, } . now_is()));
 my $behind = keep('one that is behind', lease($node, q{'behind', '5 min', NULL, } . now_is(-3600)));
 ok($node->poll_query_until('postgres', "SELECT '$short->{valid_until}' < clock_timestamp()"), 'the short one ends');
@@ -77,7 +78,7 @@ call_fails($node, 'ahead, asked for', q{SELECT snowflake_registry.lease('thief',
 	qr/worker ID 0 is held by "first" until /);
 $first = keep_renewed('ahead: a renewal', $first);
 
-# Who is an hour ahead as well may take over, for time that nobody else has.
+# A client that is an hour ahead as well may take over, for time that nobody else has.
 my $taken = keep('ahead, and so is the asker', lease($node, q{'ahead', '5 min', 1, } . now_is(3600)));
 call_fails($node, 'the one that was there', "SELECT snowflake_registry.renew('$second->{token}')", '28000',
 	qr/this token does not belong to a current lease/);
@@ -104,7 +105,7 @@ ok( poll_until(sub {
 	}),
 	'what was released is leased again');
 
-# A fence that sees a right clock knows of the wrong one that was believed.
+# A fence that sees a correct clock accounts for the wrong one that was believed.
 my $fenced = $node->safe_psql('postgres', 'SELECT ' . ms('f') . ' FROM snowflake_registry.fence() AS f');
 cmp_ok($fenced, '>=', $taken->{from} + 600_000, 'a fence reaches as far as a lease may have, by the clock that was');
 

@@ -27,7 +27,7 @@ my @primaries = map {
 	new_clock_node($_->[0], worker_id => $_->[1], clock => $_->[2], init => [ allows_streaming => 1 ],
 		conf => page_block($page, 'ini many-to-one'))
 } [ 'a', 1, 0 ], [ 'b', 2, 0 ], [ 'c', 3, $skew ];
-# It has fewer workers than it wants at first; they need not wait for long.
+# It has fewer workers than it wants at first; they should not wait for long.
 my $collector = new_node('collector', worker_id => 4, conf => 'wal_retrieve_retry_interval = 100ms');
 my $fast = $primaries[2];
 
@@ -94,7 +94,7 @@ unlike(slurp_file($collector->logfile), qr/duplicate key|conflict|ERROR|FATAL/, 
 is(collected("SELECT count(*), sum(apply_error_count) FROM pg_stat_subscription_stats"), '3|0',
 	'nor are any counted');
 
-# Order: that of each server's calls; and among servers that of their clocks.
+# Order: within a server, that of its calls; among servers, that of their clocks.
 is( collected(q{
 		SELECT count(*) FROM (
 			SELECT what::integer AS n, lag(what::integer) OVER (PARTITION BY snowflake_worker_id(id) ORDER BY id) AS previous

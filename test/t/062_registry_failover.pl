@@ -41,7 +41,7 @@ sub start_session
 		$show $until;
 		SELECT * FROM snowflake_registry.renew(:'token', '$longest s', :'valid_until', :worker_id) \\gset
 		$show $until;
-		-- each second one is given back, and was not used at all
+		-- every other one is given back without having been used
 		SELECT :worker_id % 2 = 0 AS given_back \\gset
 		\\if :given_back
 			$show $from;
@@ -103,7 +103,7 @@ sub fail_over
 	return $lost;
 }
 
-# Later: leases, and a lot of them.
+# Later: many leases.
 sub lease_all
 {
 	my ($node) = @_;
@@ -145,7 +145,7 @@ my $second = standby_with_clock($first, 'second');
 my $kept = lease($first, "'kept', '$longest s'");
 my $lost = fail_over($first, $second);
 
-# Closed, to everybody and for whatever.
+# Closed, to everybody and for everything.
 foreach my $call ("lease('a')", "renew('$kept->{token}')", "release('$kept->{token}', now())", "reserve(9, 'a')", 'unreserve(200)')
 {
 	call_fails($second, "before the fence: $call", "SELECT snowflake_registry.$call", '55000',
@@ -170,7 +170,7 @@ is(scalar(grep { $_->{from} < $floor } @late), 0, 'not before fence() said so');
 is(scalar(grep { $_->{worker_id} == 200 } @late), 0, 'nor what is reserved');
 cmp_ok($lost->{until}, '>', $lost->{from} + 1000 * $longest, 'the lost lease was renewed');
 
-# Now by itself: the first call has no row, but stays.
+# Now by itself: the first call returns no row, but commits.
 $second->safe_psql('postgres', 'UPDATE snowflake_registry.registry SET fence_itself = true');
 my $third = standby_with_clock($second, 'third');
 fail_over($second, $third);

@@ -1,9 +1,9 @@
 # A registry that is an older copy of itself: a storage snapshot that was rolled
 # back, and a dump that was restored into another system.
 #
-# Ruled out: a registry that has lost leases, and goes on; one that finds that out
-# from a holder, and forgets it; a holder that is mistaken for one who knows more,
-# though it has only released; reservations and layout that a dump leaves behind.
+# Ruled out: a registry that has lost leases and continues; one that learns that from
+# a holder and forgets it; a holder that is mistaken for one that knows more, although
+# it has only released; reservations and a layout that a dump leaves out.
 use strict;
 use warnings;
 
@@ -44,7 +44,7 @@ $node->start;
 $renewed = renew($node, $renewed, known($renewed));
 my $later = lease($node, q{'later', '60 s'});
 
-# Who has released knows of more than the row has, but not than it had.
+# A holder that has released knows of more than the row has, but not more than it had.
 $node->safe_psql('postgres', "SELECT snowflake_registry.release('$released->{token}', clock_timestamp())");
 call_fails($node, 'released', "SELECT snowflake_registry.renew('$released->{token}', " . known($released) . ')', '28000',
 	qr/this token does not belong to a current lease/);
@@ -63,7 +63,7 @@ sub roll_back
 	return $copy;
 }
 
-# It is closed by who renews first, and has lost the renewal, or the row.
+# The first renewal of a lease whose renewal or row is lost closes the registry.
 foreach my $holder ([ 'renewal', $renewed ], [ 'row', $later ])
 {
 	my ($name, $lease) = @$holder;
@@ -75,7 +75,7 @@ foreach my $holder ([ 'renewal', $renewed ], [ 'row', $later ])
 	is($out, '', "$name: no lease either");
 	like($err, qr/WARNING:  the registry has lost leases, and is now closed until it is fenced/, "$name: says so");
 
-	# For good, and for everybody.
+	# Permanently, and for everybody.
 	$copy->stop('immediate');
 	$copy->start;
 	call_fails($copy, "$name: closed", "SELECT snowflake_registry.$_", '55000',

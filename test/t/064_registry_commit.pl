@@ -1,5 +1,5 @@
-# What a holder was told is committed, and flushed: no call in a transaction block,
-# in whatever form, and no commit that does not wait for the flush.
+# What a holder was told is committed and flushed: no call in a transaction block, in
+# any form, and no commit that does not wait for the flush.
 #
 # Ruled out: a lease that is taken back by a rollback, or that is lost in a crash
 # because the caller's synchronous_commit is off; a plain call that is mistaken

@@ -1,5 +1,5 @@
-# A server leases its worker ID, renews the lease, outlives its registry for as
-# long as the lease goes, crashes, and gives the lease back.
+# A server leases its worker ID, renews the lease, survives without its registry for
+# as long as the lease lasts, crashes, and gives the lease back.
 #
 # Ruled out: IDs past the end of the lease, when the registry does not answer; a
 # server that does not say why it issues none, or does not go on by itself; one
@@ -23,7 +23,7 @@ my $node = new_node('main', registry => $registry, conf => q{
 my @incarnations = ([ take_ids($node, 1000) ]);
 my $worker = worker_of($node);
 
-# As is known about it, here and there.
+# What the server and the registry know about it.
 is($worker, 0, 'the first worker ID is leased');
 is( $node->safe_psql('postgres', q{
 		SELECT worker_id, worker_source, state, lease_valid_until > clock_timestamp(), lease_valid_until < clock_timestamp() + '3 s'
@@ -45,7 +45,7 @@ is( $node->safe_psql('postgres', q{
 like(slurp_file($node->logfile), qr/LOG:  snowflake IDs are issued as worker 0\n.*DETAIL:  The registry leases it until /,
 	'the log says which worker it is');
 
-# Many renewals on, it is the same lease.
+# Many renewals later, it is the same lease.
 my $taker = start_slow_taker($node);
 ok( $registry->poll_query_until('postgres', 'SELECT renewals > 5 FROM snowflake_registry.status'), 'the lease is renewed');
 stop_taker($taker);
@@ -53,7 +53,7 @@ push @incarnations, [ $taker->{file} ];
 is(worker_of($node), $worker, 'the worker ID stays');
 unlike(slurp_file($node->logfile), qr/snowflake IDs are issued as worker.*snowflake IDs are issued as worker 0\n/s, 'and is logged once');
 
-# The registry goes away: IDs go on to the end of the lease, and no further.
+# The registry goes away: IDs are issued to the end of the lease, and no further.
 $registry->stop('immediate');
 my $until = $node->safe_psql('postgres', 'SELECT snowflake_min_id(lease_valid_until) FROM snowflake_status');
 $taker = start_slow_taker($node);
@@ -84,7 +84,7 @@ $node->stop('immediate');
 $node->start;
 call_fails($node, 'started without a registry', 'SELECT snowflake_next()', '55000', qr/DETAIL:  None has been granted yet\. The last request to the registry failed at /);
 
-# It is back: IDs go on by themselves.
+# It is back: IDs are issued again without intervention.
 $registry->start;
 goes_on_by_itself($node, 'with the registry IDs go on');
 push @incarnations, [ take_ids($node, 1000) ];
@@ -101,7 +101,7 @@ goes_on_by_itself($node, 'the server is back after a crash');
 push @incarnations, [ take_ids($node, 1000) ];
 isnt(worker_of($node), $worker, 'a crash forgets the lease');
 
-# The keeper alone is ended, by SQL, which takes a superuser.  Another one comes.
+# Only the keeper is terminated, by SQL, which takes a superuser.  It is restarted.
 my $keeper = keeper_pid($node);
 is($node->safe_psql('postgres', 'SELECT keeper_pid FROM snowflake_status'), $keeper, 'the status names the keeper, as pg_stat_activity has it');
 $node->safe_psql('postgres', 'CREATE ROLE signaller; GRANT pg_signal_backend TO signaller');

@@ -93,7 +93,7 @@ check_ids('a copied data directory', [ map { $_->{file} } @takers ]);
 check_ids('beside those from before', [ $taker->{file}, @after, map { $_->{file} } @takers ]);
 $_->stop('fast') foreach $node, $copy;
 
-# Configured alike: only one of them issues IDs.
+# Configured alike: only one of the two issues IDs.
 my @alike = map { new_node("alike$_", registry => $registry, worker_id => 3, conf => "$conf\ncluster_name = 'alike$_'") } 1, 2;
 is(worker_of($alike[0]), 3, 'the configured worker ID is leased');
 is($alike[0]->safe_psql('postgres', 'SELECT worker_id, worker_source, lease_holder FROM snowflake_status'),
@@ -104,7 +104,7 @@ $alike[0]->stop('fast');
 goes_on_by_itself($alike[1], 'when one is stopped, the other goes on');
 is(worker_of($alike[1]), 3, 'as that worker');
 
-# What is reserved is leased by its holder only.
+# A reserved worker ID is leased only to its holder.
 $alike[1]->stop('fast');
 ok(poll_until(sub { my ($status) = $registry->psql('postgres', q{SELECT snowflake_registry.reserve(3, 'alike1')}); return $status == 0 }),
 	'the worker ID is reserved');

@@ -1,9 +1,9 @@
-# Registries that have another layout, are another one than before, or answer with
-# what no registry should: wrong types, absurd numbers, huge texts, nothing, or
+# Registries that have another layout, are not the same one as before, or answer with
+# what no registry should: wrong types, absurd numbers, huge texts, no row, or
 # nothing at all.
 #
-# Ruled out: a lease that is believed without a look; an answer that ends the keeper,
-# crashes the server or has it issue an ID twice.
+# Ruled out: a lease that is trusted unchecked; an answer that ends the keeper, crashes
+# the server or makes it issue an ID twice.
 use strict;
 use warnings;
 
@@ -28,7 +28,7 @@ sub use_database
 	my ($database) = @_;
 	my $connstr = $registry->connstr($database) =~ s/'/''/gr;
 
-	# Another name each time: what is new is tried at once.
+	# Another name each time: a new one is tried at once.
 	$connstr .= ' application_name=use' . ++$uses;
 
 	$node->append_conf('postgresql.conf', "snowflake.registry = '$connstr'");
@@ -37,7 +37,7 @@ sub use_database
 }
 
 # Calls fail, and say that of the registry.
-# There is no lease to go on with, so all calls fail.
+# There is no lease to continue with, so all calls fail.
 sub refuses
 {
 	my ($name, $why) = @_;
@@ -118,7 +118,7 @@ foreach (
 my $uuid = $registry->safe_psql('postgres', 'SELECT uuid FROM snowflake_registry.registry');
 is(slurp_file($node->data_dir . '/snowflake_registry'), $uuid, 'the file names the registry');
 
-# A registry that is none.
+# A registry that is not one.
 $right = {
 	worker_id   => '1',
 	token       => 'gen_random_uuid()',
@@ -172,7 +172,7 @@ ok($registry->poll_query_until('liar', q{SELECT bool_and(pg_terminate_backend(pi
 	'whoever still sleeps is ended');
 goes_on('a liar');
 
-# The setting is emptied while there is a lease: that goes to its end.
+# The setting is emptied while there is a lease: it lasts to its end.
 my $offset = -s $node->logfile;
 $node->append_conf('postgresql.conf', "snowflake.registry = ''");
 $node->reload;
@@ -180,7 +180,7 @@ refuses('no registry any more', qr/DETAIL:  The lease of worker ID \d+ ended at 
 logs($node, $offset, 'no registry any more', qr/WARNING:  could not lease a snowflake worker ID: "snowflake.registry" is empty\n/);
 goes_on('no registry any more');
 
-# One that renews another lease than ours.
+# One that renews a lease other than ours.
 answer({});
 use_database('liar');
 foreach my $renewal (

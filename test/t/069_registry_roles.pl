@@ -28,7 +28,7 @@ $node->safe_psql('postgres', q{
 	CREATE DATABASE again OWNER owner;
 	CREATE DATABASE poor OWNER other});
 
-# Each in a session of its own, as a role.
+# Runs each in a session of its own, as a role.
 sub as_role
 {
 	my ($role, $database, $sql) = @_;
@@ -49,7 +49,7 @@ my @psql = ('psql', '-Xq', '-1', '-v', 'ON_ERROR_STOP=1', '-f', $script);
 $node->command_ok([ @psql, '-d', $node->connstr('plain'), '-U', 'owner' ], 'the script runs by psql');
 $node->command_fails([ @psql, '-d', $node->connstr('plain'), '-U', 'owner' ], 'but not twice');
 
-# The same objects, with the same rights, but for who owns them.
+# The same objects, with the same privileges, except for the owner.
 my $objects = q{
 	SELECT pg_describe_object(d.classid, d.objid, 0), coalesce(p.proacl, c.relacl, t.typacl)::text,
 		   md5(p.prosrc), p.proconfig, p.prosecdef

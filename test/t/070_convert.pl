@@ -1,8 +1,8 @@
 # snowflake_convert() beside other sessions: four that insert all the time, one
 # with a transaction open, and another that converts the same table.
 #
-# Ruled out: a row that gets no key or an old one's, a session that goes on with
-# the old default from a cached plan, keys that do not increase from the old to the
+# Ruled out: a row that gets no key or an old row's, a session that keeps using the
+# old default from a cached plan, keys that do not increase from the old to the
 # new ones, a deadlock of two who convert, and a table that is left half converted.
 use strict;
 use warnings;
@@ -80,7 +80,7 @@ is( $node->safe_psql('postgres', q{
 	SELECT count(*) FROM (SELECT id, lag(id) OVER (PARTITION BY client ORDER BY n) AS previous FROM busy) AS pairs WHERE id <= previous}),
 	'0', 'the keys of each session increase');
 
-# A limit to the wait is kept, and leaves everything as it was.
+# A lock timeout is respected, and leaves everything as it was.
 $open = start_psql('BEGIN; INSERT INTO quiet (what) VALUES (1); SELECT pg_sleep(1000)');
 poll('a transaction stays open', q{SELECT EXISTS (SELECT FROM pg_stat_activity WHERE wait_event = 'PgSleep')});
 call_fails($node, 'a limit to the wait', q{SET lock_timeout = '100ms'; SELECT snowflake_convert('quiet', 'id')},

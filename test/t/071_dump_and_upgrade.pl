@@ -3,8 +3,8 @@
 #
 # Ruled out: a dump that cannot be restored, because a default, an index, a check or
 # a generated column calls a function that is not there yet or not in the search_path;
-# a table that comes back otherwise; a server that the preload keeps pg_upgrade from
-# starting; and a mark that is taken for one that comes along.
+# a table that comes back different; a server that pg_upgrade cannot start because of
+# the preload; and the belief that the high-water mark comes along.
 use strict;
 use warnings;
 

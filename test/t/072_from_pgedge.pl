@@ -85,8 +85,8 @@ sub digests
 }
 insert(1000);
 
-# And what the other nodes have sent, by days, milliseconds, nodes and counters of
-# our choice.  n says the place of each row.
+# And what the other nodes have sent, with days, milliseconds, nodes and counters of
+# our choice.  n is the position of each row.
 query(q{
 	CREATE TABLE history AS
 	SELECT row_number() OVER (ORDER BY at, node, count) - 1801 AS n, at, node, count,
@@ -152,7 +152,7 @@ is(query(q{SELECT pg_get_expr(adbin, adrelid) FROM pg_attrdef WHERE adrelid = 'o
 	'what was no column of its own stays');
 is(digests(''), $rows, 'the rows are as they were');
 
-# New IDs follow, and all of them mean what they should.
+# New IDs follow, and all of them decode as they should.
 insert(1000);
 foreach my $table (@tables)
 {

@@ -150,8 +150,8 @@ is( $node->safe_psql('postgres', q{
 		   AND NOT coalesce(p.proconfig @> ARRAY['search_path=pg_catalog, pg_temp'], false)}),
 	'', 'no function body depends on the search_path');
 
-# What stands in the way: overloads that fit better than core's own, and the
-# operators that our SQL uses.  Whoever is caught says as whom.
+# What is put in the way: overloads that match better than core's own, and the
+# operators that our SQL uses.  Each one that is called reports as whom it ran.
 sub traps
 {
 	my ($schema) = @_;
@@ -182,7 +182,7 @@ sub traps
 }
 is((as_visitor(traps('trap') . 'GRANT USAGE ON SCHEMA trap TO PUBLIC'))[0], 0, 'visitor sets traps');
 
-# The traps work: who is careless falls into them.
+# The traps work: careless SQL falls into them.
 like(($node->psql('postgres', 'SET search_path = trap, pg_catalog; SELECT 1::bigint >= 2::bigint'))[2], qr/caught as/, 'they catch a superuser');
 like(($node->psql('postgres', q{SET search_path = pg_catalog, trap; SELECT format('%s', 'x'::name)}))[2], qr/caught as/, 'and behind pg_catalog, too');
 
@@ -221,7 +221,7 @@ $node->safe_psql('attacked', 'GRANT CREATE ON SCHEMA public TO visitor');
 {
 	my $traps = traps('public');
 
-	# What we make ourselves cannot be there before: CREATE FUNCTION would fail.
+	# What we create ourselves cannot exist before: CREATE FUNCTION would fail.
 	$traps =~ s/^CREATE FUNCTION public\._?snowflake_.*\n//mg;
 	$traps .= "CREATE FUNCTION public.$_ RETURNS text LANGUAGE sql AS \$\$ SELECT 'x' WHERE public.caught() \$\$;\n"
 	  foreach '_snowflake_convert_lock(text, text)', '_snowflake_convert_lock(regclass, VARIADIC name[])',
@@ -240,7 +240,7 @@ $node->safe_psql('attacked', 'GRANT CREATE ON SCHEMA public TO visitor');
 		SELECT snowflake_between(1, '2026-01-01Z', '2026-01-02Z'), snowflake_registry.setup()});
 	is($err, '', 'nor is what it made');
 
-	# A function of ours that is there already stops it, loudly.
+	# A function of ours that already exists stops it with an error.
 	$node->safe_psql('attacked', 'DROP TABLE ours; DROP EXTENSION snowflake');
 	as_visitor('CREATE FUNCTION snowflake_min_id(timestamptz) RETURNS bigint LANGUAGE sql RETURN 1', 'attacked');
 	like(($node->psql('attacked', 'CREATE EXTENSION snowflake'))[2], qr/already exists with same argument types/, 'a function of somebody else is not taken over');

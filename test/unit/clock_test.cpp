@@ -1,7 +1,7 @@
 /*
  * clock_test.cpp
- *		The clock that is read as seldom as possible says what one would say that
- *		is read each time.
+ *		The clock that is read as rarely as possible shows the same as one that is
+ *		read each time.
  */
 #include <random>
 

@@ -38,7 +38,7 @@ TEST(Decimal, KeepsToTheLimit)
 	EXPECT_FALSE(parse_decimal("99999999999999999999999999999999999999", kGreatest));
 }
 
-/* Every text of up to three characters: the numbers that it gives are printed so. */
+/* Every text of up to three characters: if it is a number, that prints as the text. */
 TEST(Decimal, GivesEachNumberOneText)
 {
 	int			numbers = 0;

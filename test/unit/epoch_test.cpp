@@ -1,6 +1,6 @@
 /*
  * epoch_test.cpp
- *		What is a date and time, and what is not.
+ *		Which texts are a date and time, and which are not.
  */
 #include <gtest/gtest.h>
 

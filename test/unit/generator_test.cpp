@@ -1,8 +1,8 @@
 /*
  * generator_test.cpp
  *		The generator: its limits, many threads against an oracle, and the change
- *		of worker in every interleaving with a caller, also in orders that are
- *		wrong, which must show.
+ *		of worker in every interleaving with a caller, also in wrong orders, which
+ *		must fail.
  */
 #include <algorithm>
 #include <functional>
@@ -101,7 +101,7 @@ TEST(Generator, MovesTheLowBitsAtALowRate)
 			}
 }
 
-/* A value that was used is not used again until its turn has come. */
+/* A value is not used again until its turn comes. */
 TEST(Generator, GoesRoundWithoutHaste)
 {
 	int64_t		last = 0;
@@ -311,7 +311,7 @@ TEST(GeneratorThreads, NoTickTwiceWhileTheWorkerChanges)
 				}
 			} });
 
-	/* All of them are at it before the worker changes. */
+	/* All of them are running before the worker changes. */
 	while (started.load() < got.size())
 	{
 		generator.publish({0, now.fetch_add(1) + 100}, kFar);
@@ -461,7 +461,7 @@ publish_step(Change &change)
 	change.generator.publish({2, 2000}, kFar);
 }
 
-/* As close_step, but only looks: the caller can go on. */
+/* As close_step, but only looks: callers can continue. */
 void
 look_step(Change &change)
 {

@@ -17,7 +17,7 @@ using Phase = ForgetRequest::Phase;
 
 static constexpr State kStates[] = {State::kWaitingForRecovery, State::kClosed, State::kOpen, State::kWrongLayout};
 
-/* All combinations of what there is to observe. */
+/* All combinations of facts. */
 static std::vector<KeeperFacts>
 all_facts()
 {
@@ -86,7 +86,7 @@ TEST(KeeperState, WrongLayoutIsFinal)
 		EXPECT_EQ(next_state(State::kWrongLayout, facts), State::kWrongLayout);
 }
 
-/* As long as the facts stay the same, and the work is done, it comes to rest. */
+/* If the facts stay the same and the work is done, the state settles. */
 TEST(KeeperState, ComesToRest)
 {
 	for (State state : kStates)
@@ -138,7 +138,7 @@ TEST(ForgetRequest, IsNotTakenOnceWithdrawn)
 	EXPECT_FALSE(request.take());
 }
 
-/* Nobody takes the answer for that of a later request. */
+/* Nobody mistakes the answer for that of a later request. */
 TEST(ForgetRequest, AnswerThatNobodyWaitsForIsDropped)
 {
 	ForgetRequest request;

@@ -1,6 +1,6 @@
 /*
  * layout_test.cpp
- *		Every edge of every field, in every layout there can be.
+ *		Every edge of every field, in every possible layout.
  */
 #include <random>
 

@@ -1,7 +1,7 @@
 /*
  * published_test.cpp
- *		Other systems' layouts: their own published examples, and that the fields
- *		of each fill it without a gap.
+ *		Other systems' layouts: their own published examples, and a check that the
+ *		fields of each fill it without a gap.
  */
 #include <limits>
 #include <set>

@@ -1,6 +1,6 @@
 /*
  * text_test.cpp
- *		Texts of IDs: there and back, their order, and every way to be malformed.
+ *		Texts of IDs: round trip, order, and every way to be malformed.
  */
 #include <limits>
 #include <random>
@@ -83,7 +83,7 @@ TEST(Text, SortsAsTheNumbersDo)
 					  write(encoding, some[i - 1]) < write(encoding, some[i]));
 }
 
-/* Each byte in each place: either it is a digit, or the text is refused, and where. */
+/* Each byte in each place: it is a digit, or the text is refused with that position. */
 TEST(Text, EveryByteInEveryPlace)
 {
 	for (const TextEncoding &encoding : kTextEncodings)
