@@ -1,12 +1,13 @@
 /*
  * generator.pml
- *		The protocol of callers, keeper and mark, small enough to check whole.
+ *		The protocol of callers, keeper and high-water mark ("mark" for short), small
+ *		enough to be checked exhaustively.
  *
  * test/model/run has SPIN check this file.  The promises are its assertions:
  * P1, no ID is issued twice; P2, of two calls on one cluster, the one that
  * began after the other had returned gets the greater ID.  The file also knows
  * many ways to break the protocol (see Break), and each must lead to a
- * violation: so the assertions can fail, and each rule is there for a reason.
+ * violation: this shows that the assertions can fail, and that each rule is needed.
  *
  * What is modelled, and how:
  *
@@ -151,8 +152,8 @@ byte	ends;					/* with a registry: where the lease ends */
 bit		wrote;					/* for TRUST_MARK only */
 
 /*
- * A process that is killed starts anew.  When a call is over, too, what nobody
- * will read again must not tell states apart.
+ * A process that is killed starts anew.  Also when a call is over, values that nobody
+ * will read again must not distinguish states.
  */
 #define RESET_CALL(i)	call[i].at = IDLE; \
 						call[i].t = 0; call[i].w = 0; call[i].u = 0; call[i].after = 0
@@ -165,7 +166,7 @@ byte	held = NONE;			/* the worker ID that this server leases */
 
 /* ---- The standby. ---- */
 
-/* The mark, as far as it was replicated. */
+/* The mark, as far as it has been replicated. */
 byte	standby = 1;
 
 /* Where the data are that use the watched ID. */
@@ -198,8 +199,8 @@ bit		ours;					/* this cluster issued it: P2 is about such IDs */
 	assert(!P2 || !(after) || (id) > watched)
 
 /*
- * ---- The callers are all alike, and which of them got where must not tell
- * states apart either: so they are kept sorted. ----
+ * ---- The callers are all alike, and which of them got where must not distinguish
+ * states either, so they are kept sorted. ----
  */
 
 #define KEY(i) \

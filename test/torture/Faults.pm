@@ -3,7 +3,7 @@
 #
 # Each fault asserts that it happened: that the process was there and is gone, that
 # the clock shows what was set, that the promotion is on a new timeline.  It returns
-# whether it did; false where there was nothing to do, for instance no burst while
+# whether it happened; false if there was nothing to do, for instance no burst while
 # IDs are refused.
 package Faults;
 
@@ -31,7 +31,7 @@ sub check
 	return ok($ok, "step $world{step}: $what");
 }
 
-# A burst, if this step has one.  Where IDs may be refused, none may come.
+# A burst, if this step has one.  If IDs may be refused, there may be none.
 my $bursts = 0;
 
 sub burst
@@ -79,8 +79,8 @@ sub restart_primary
 	return check($world{primary}{node}{_pid} != $pid, 'the postmaster is another one');
 }
 
-# The restart closes the window, and what is issued from then on is below a mark
-# that the standby has flushed.
+# The restart closes the window, and what is issued from then on is below a high-water
+# mark that the standby has flushed.
 sub synchronise
 {
 	my ($primary, $standby) = @world{qw(primary standby)};
@@ -139,8 +139,8 @@ sub end_keeper
 	});
 }
 
-# The keeper of the primary stands still, while IDs are issued and time passes: the
-# lease may end meanwhile.
+# The keeper of the primary is stopped while IDs are issued and time passes: the lease
+# may end meanwhile.
 sub pause_keeper
 {
 	my ($step) = @_;
@@ -158,7 +158,7 @@ sub pause_keeper
 	return wait_for('the keeper goes on', sub { !is_stopped($pid) }) && $paused;
 }
 
-# What is done to a clock needs a server to read it.
+# A fault of a clock needs a server that reads it.
 sub clock_of
 {
 	my ($step) = @_;
@@ -185,9 +185,9 @@ sub timeline
 	return hex ask($machine, 'SELECT left(pg_walfile_name(pg_current_wal_lsn()), 8)');
 }
 
-# The standby takes over, with little max_ahead, for the mark to count rather than
-# the clock.  If it is cut off before, IDs go on only as far as the mark it has;
-# for there to be IDs, all that is temporary is undone first.
+# The standby takes over, with a small max_ahead, so that the mark counts rather than
+# the clock.  If it is cut off before, IDs are issued only up to the mark that it has;
+# for there to be IDs, everything temporary is undone first.
 sub fail_over
 {
 	my ($step, $max_ahead, $cut_off) = @_;
@@ -219,8 +219,8 @@ sub fail_over
 	return check(ask($old, 'SELECT pg_is_in_recovery()') eq 't', 'there is a new standby');
 }
 
-# By name: how many there are of it when faults are dealt; how it is called in the
-# report; and what it does.
+# By name: how many there are of it when faults are dealt; its name in the report;
+# and what it does.
 our %faults = (
 
 	backend => [ 2, 'kill -9 of a backend', sub {
@@ -228,7 +228,7 @@ our %faults = (
 
 		after_burst($step, 'kill -9 of a backend');
 
-		# If no client has one now, because IDs are refused: another process.
+		# Another process if no client has one now, because IDs are refused.
 		$world{count}{crashes}++;
 		return end_process('KILL', q{
 			SELECT pid, backend_type FROM pg_stat_activity
@@ -383,7 +383,7 @@ our %faults = (
 	} ],
 );
 
-# With leases, these as well.
+# With leases, these faults as well.
 our %with_leases = (
 
 	registry => [ 2, 'end of the registry', sub {
@@ -416,7 +416,7 @@ our %with_leases = (
 	} ],
 );
 
-# Standbys become synchronous for a promotion, too, so that counts where it is done.
+# Standbys also become synchronous for a promotion, so that is counted where it is done.
 sub inflict
 {
 	my ($fault, $step) = @_;

@@ -16,18 +16,18 @@ use Test::More;
 use Time::HiRes ();
 use World;
 
-# How long leases are, which limits how far IDs are ahead as max_ahead does; so many
-# seconds; and how many worker IDs there are: so few that they are leased again, and
-# enough for the servers that crash within a lease.
+# How long leases are, in seconds, which limits the lead of IDs as max_ahead does; and
+# how many worker IDs there are: few enough to be leased again, and enough for the
+# servers that crash within a lease.
 my %kinds = ('10s' => [ 10, 12 ], '1min' => [ 60, 20 ]);
 
-# The registry leases twice as far beyond its own clock, so that one of the servers
-# may be ahead of that a little.
+# The registry leases twice as far beyond its own clock, so that a server may be a
+# little ahead of it.
 use constant LONGEST => 2;
 
 sub kinds { return sort keys %kinds; }
 
-# Keeps what each lease was, at last, when it was given back or went to the next.
+# Records the final state of each lease, when it was given back or passed on.
 my $log = q{
 	CREATE TABLE lease_log (
 		n bigint GENERATED ALWAYS AS IDENTITY,
@@ -65,7 +65,7 @@ sub start_registry
 	return "snowflake.lease_duration = $kind\n";
 }
 
-# One trouble at a time: the next one ends it.
+# One problem at a time: the next one ends it.
 my $trouble;
 my @paused;
 
@@ -85,7 +85,7 @@ sub start_trouble
 	return;
 }
 
-# Ends the registry, and starts it again when the trouble ends.
+# Stops the registry, and starts it again when the problem ends.
 sub stop_registry
 {
 	my ($how) = @_;

@@ -1,14 +1,14 @@
 # Load.pm
 #		Clients that take IDs as long as the torture lasts, and keep each one they
-#		got, with what they knew when they began.  What is wrong with them is found
-#		at the end, by Verdict.pm.
+#		got, with what they knew when they began.  Verdict.pm checks the IDs at the
+#		end.
 #
-# A client is one psql after the other.  Each one's IDs, in the order in which they
+# A client is one psql after the other.  The IDs of each, in the order in which they
 # came, are a session's file.
 #
-# Its floor is the greatest ID that stood in any file of its server when it was
-# started: all of its own have to be above (promise P2), whatever happened in
-# between.  A server that is promoted has to be above the old primary, too.
+# Its floor is the greatest ID in any file of its server when it was started: all of
+# its own must be above that (promise P2), whatever happened in between.  A server
+# that is promoted must be above the old primary, too.
 #
 # A client also reads the server's clock before and after each ID (promise P3).
 # An ID whose time is not between the one and the other plus max_ahead, as that
@@ -25,11 +25,11 @@ use POSIX qw(WNOHANG);
 use PostgreSQL::Test::Utils ();
 use Time::HiRes qw(clock_gettime CLOCK_MONOTONIC);
 
-# A client that is held or refused tries again after this many seconds.
+# A client that is blocked or refused tries again after this many seconds.
 use constant RETRY => 0.5;
 
 # Clients read this many bytes in so many seconds, some 10000 IDs a second in all;
-# else the check would take longer than the torture.  The server waits for them.
+# otherwise the check would take longer than the torture.  The server waits for them.
 use constant { CHUNK => 65536, CHUNK_SECONDS => 0.26 };
 
 # The layout's epoch, 2023, in Unix milliseconds, and its 22 bits below the time.
@@ -88,7 +88,7 @@ sub begin_order
 	return;
 }
 
-# The server was promoted: it goes on where the old primary was, too.
+# The server was promoted: it continues from the old primary, too.
 sub continue_order
 {
 	my ($node, $old) = @_;
@@ -142,7 +142,7 @@ sub milliseconds
 	die "not a duration: $text";
 }
 
-# Nanoseconds have 61 bits, more than a double.
+# Nanoseconds take 61 bits, more than a double has.
 sub id_time
 {
 	my ($ns) = @_;
@@ -179,7 +179,7 @@ sub row_reader
 	};
 }
 
-# What a session's process does: psql, read as slowly as it is to be.
+# What a session's process does: it reads from psql, at the intended pace.
 sub read_ids
 {
 	my ($session, $connstr, $sql) = @_;
@@ -226,8 +226,8 @@ sub start_session
 	POSIX::_exit(0);
 }
 
-# Sees to it that every client has a session, while $seconds pass.  A session on a
-# standby that was promoted goes on by itself.
+# Makes sure that every client has a session, while $seconds pass.  A session on a
+# standby that was promoted continues by itself.
 sub keep_busy
 {
 	my ($seconds, %node) = @_;
@@ -300,7 +300,7 @@ sub stop
 	return;
 }
 
-# How many there are by now, about.
+# Roughly how many there are by now.
 sub count
 {
 	my $bytes = 0;

@@ -1,5 +1,5 @@
 # Verdict.pm
-#		Reads all that the clients kept, and finds what is wrong with it.
+#		Reads everything that the clients kept, and finds what is wrong with it.
 #
 # P1: no ID came twice, whichever server it is from; and none is outside of what
 # its server had leased.  P2: each session's IDs increase, from its floor on.
@@ -12,12 +12,12 @@ use warnings;
 use PostgreSQL::Test::Utils ();
 use Load;
 
-# How much of what is wrong is shown.
+# How many violations of each kind are shown.
 use constant EVIDENCE => 10;
 
 my %verdict;
 
-# Counts what is wrong in some way, and keeps the first of each kind.
+# Counts violations, and keeps the first of each kind.
 sub note
 {
 	my ($kind, $what, @values) = @_;
@@ -97,7 +97,7 @@ sub read_suspects
 	return;
 }
 
-# Each file is sorted, or its order was found wrong.
+# Each file is sorted, or was found to be out of order.
 sub find_duplicates
 {
 	my @files = @_ or return;

@@ -1,5 +1,5 @@
 # World.pm
-#		What the torture knows of its servers: who is primary and who standby, what
+#		What the torture knows of its servers: which is primary and which standby, what
 #		their clocks show, what is temporary and when it is undone, and whether IDs
 #		have to be issued.
 package World;
@@ -19,7 +19,7 @@ use Time::HiRes qw(clock_gettime CLOCK_MONOTONIC CLOCK_REALTIME);
 our @EXPORT = qw(%world say_that role_of undo_later undo_due apply_clock clock_shows pass_time ask wait_for
   is_gone is_stopped set_conf set_max_ahead busy issuers settle make_standby start_standby grouped);
 
-# Leads of an hour, if somebody makes them.
+# Allows leads of an hour, if a fault causes them.
 use constant MOST_AHEAD => '1h';
 
 # Two machines, each with a clock, and a third one with the registry's.  What is
@@ -95,7 +95,7 @@ sub undo_due
 	return;
 }
 
-# What a query returns, or nothing when it cannot be asked now.
+# What a query returns, or nothing if the server cannot be asked now.
 sub ask
 {
 	my ($machine, $sql) = @_;
@@ -103,14 +103,14 @@ sub ask
 	return $status || $late ? '' : $out;
 }
 
-# A check: that comes to be.
+# A check: this becomes true.
 sub wait_for
 {
 	my ($name, $condition) = @_;
 	return ok(poll_until($condition), "step $world{step}: $name");
 }
 
-# As /proc shows it; one that waits to be reaped runs no more.
+# As /proc shows it; a zombie does not count as running.
 sub process_state
 {
 	my ($pid) = @_;
@@ -167,7 +167,7 @@ sub clock_shows
 		"step $world{step}: the clock of the " . role_of($machine) . " is $wanted ms from the true time");
 }
 
-# So many milliseconds pass, for everybody.
+# This many milliseconds pass, for everybody.
 sub pass_time
 {
 	my ($ms) = @_;
@@ -183,7 +183,7 @@ sub set_conf
 	return;
 }
 
-# A reload, and sessions that begin now have the new value.
+# Reloads; sessions that begin now have the new value.
 sub set_max_ahead
 {
 	my ($machine, $value) = @_;
@@ -218,7 +218,7 @@ sub may_refuse
 	return $world{leased} && ($world{registry}{lag} > 0 || $world{fences} > 0 || $registry_in_trouble->());
 }
 
-# Do IDs go on?  If they do not, that is the end.
+# Are IDs still issued?  If not, the torture ends.
 my $stuck = 0;
 
 sub ids_go_on

@@ -6,10 +6,10 @@
 # usage: torture.pl SECONDS SEED [leased | configured]
 #
 # With leased worker IDs there is a registry, too, and the standby issues IDs.
-# Where nothing is said, an odd seed has them leased.
+# By default, an odd seed has them leased.
 #
-# The library is taken from the working directory, where it was built; nothing
-# has to be installed.
+# The library is taken from the working directory, where it was built; nothing needs
+# to be installed.
 #
 # All random numbers are drawn before anything is started, so that a seed stands
 # for a schedule, one with leases and one without.  What a fault needs for the IDs
@@ -18,7 +18,7 @@
 use strict;
 use warnings;
 
-# The test framework will take the standard output for its log.
+# The test framework uses the standard output for its log.
 my $report;
 BEGIN { open $report, '>&', \*STDOUT or die; }
 
@@ -42,7 +42,7 @@ use World;
 # not all have had their turn.
 use constant LONG => 300;
 
-# Fewer rows a second with a clock beside them are too few to tell anything.
+# Fewer rows a second with a clock reading are too few to prove anything.
 use constant LEAST_ROWS => 100;
 
 my ($seconds, $seed, $workers) = @ARGV;
@@ -60,9 +60,9 @@ if ($world{leased})
 	$world{machines} = [ @world{qw(primary standby registry)} ];
 }
 
-# IDs of 64 a millisecond make leads, and a walwriter that is slow leaves a mark
-# that nobody flushed where a crash loses it.  A clock that is set must not end
-# a replication connection, nor anything but a promotion change the primary.
+# 64 IDs a millisecond produce leads, and a slow walwriter leaves an unflushed mark
+# where a crash loses it.  A step of a clock must not end a replication connection,
+# and nothing but a promotion may change the primary.
 my $conf = q{
 	autovacuum = off
 	checkpoint_timeout = 1h
@@ -147,8 +147,8 @@ sub start_servers
 	return settle();
 }
 
-# What a mark that is not durable would show first comes first, while nobody waits
-# for the standby.
+# The faults that would expose a mark that is not durable come first, while nobody
+# waits for the standby.
 srand $seed;
 my $kind = draw(Leases::kinds());
 my @schedule = map { draw_step() } 1 .. 2 * $seconds + 10;
@@ -170,7 +170,7 @@ foreach my $step (@schedule)
 	busy($step->{pause});
 }
 
-# At the end all clocks are right, and IDs are issued for certain.
+# At the end all clocks are right, and IDs must be issued.
 undo_due('inf');
 settle();
 Load::stop();
