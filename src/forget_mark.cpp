@@ -62,7 +62,7 @@ extern "C" void
 snowflake_end_forget_request(int, Datum)
 {
 	if (!shared->forget_request.end())
-		ereport(WARNING, (errmsg("snowflake_forget_mark() takes effect although it was interrupted"),
+		ereport(WARNING, (errmsg("snowflake_forget_mark() could not be withdrawn and will take effect"),
 						  errdetail("The background worker \"snowflake keeper\" had already started to carry it out.")));
 }
 

@@ -126,7 +126,7 @@ check_ids('a lease', @incarnations);
 
 # The way out after a clock that was wrong is open, too.
 is( $node->safe_psql('postgres', 'SELECT snowflake_forget_mark(); SELECT snowflake_next() > 0'), "\nt", 'forgets the mark');
-like(slurp_file($node->logfile), qr/snowflake_forget_mark\(\) has taken effect\n.*DETAIL:  The mark was .* and is now .*; another lease is taken\./, 'and takes another lease');
+like(slurp_file($node->logfile), qr/snowflake_forget_mark\(\) has taken effect\n.*DETAIL:  The value of "mark" in snowflake_status was .* and is now .*; another lease is taken\./, 'and takes another lease');
 check_ids('the mark is forgotten', [ map { @$_ } @incarnations, [ take_ids($node, 1000) ] ]);
 
 # A clean shutdown gives back what was not used.
