@@ -87,7 +87,7 @@ poll() {
 
 # first_ids ROUND: the first ID after an idle time in which the window has lapsed,
 # and the one after it, against a commit: alone, and with the synchronous standby.
-# The two take turns in waking up whatever sleeps.
+# The ID and the commit take turns in coming first, which wakes whatever sleeps.
 first_ids() {
 	local cluster order times time next='SELECT snowflake_next();' commit='INSERT INTO committed VALUES (1);'
 	for cluster in main pair; do
