@@ -1,5 +1,11 @@
 # shellcheck shell=bash
-# What setup, demo and test share.  To be sourced.
+# What setup, demo and test share.  To be sourced before the arguments are read.
+
+# A script that another one starts in the background ignores SIGINT, and so would
+# all the servers and tests under it, some of which are ended by one.
+if [[ $(trap -p INT) ]]; then
+	exec env --default-signal=INT,QUIT "$0" "$@"
+fi
 
 top=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 
