@@ -348,7 +348,7 @@ BEGIN
 								WHEN generated THEN format('It is generated as %s.', value)
 								ELSE format('Its default is %s.', value) END,
 				  HINT = CASE WHEN generated THEN 'A generated column has no default.'
-							  ELSE format('If new rows shall have a snowflake ID there: ALTER TABLE %s ALTER COLUMN %I SET DEFAULT %s;',
+							  ELSE format('To give new rows a snowflake ID there: ALTER TABLE %s ALTER COLUMN %I SET DEFAULT %s;',
 										  table_name, column_name, next_id) END;
 	END IF;
 END

@@ -82,7 +82,7 @@ private:
 
 	Stopwatch	since_progress_;
 	int64_t		last_seen_ = -1;
-	Shortfall		last_shortfall_ = Shortfall::kNone;
+	Shortfall	last_shortfall_ = Shortfall::kNone;
 	bool		waited_for_clock_ = false;
 	bool		waited_for_window_ = false;
 };

@@ -80,7 +80,7 @@ struct Claim
 	int64_t		first;
 	int32_t		count;
 	int32_t		worker;
-	Shortfall		shortfall;			/* kNone if and only if the claim got all it wanted */
+	Shortfall	shortfall;		/* kNone if and only if the claim got all it wanted */
 	bool		renew;			/* the window is half used: see take_renewal() */
 };
 
