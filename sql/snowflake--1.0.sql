@@ -105,6 +105,13 @@ CREATE VIEW snowflake_layout AS SELECT * FROM snowflake_layout();
 COMMENT ON VIEW snowflake_layout IS 'the published layouts that snowflake_decode() knows';
 GRANT SELECT ON snowflake_layout TO PUBLIC;
 
+-- Reading on
+
+CREATE FUNCTION snowflake_horizon() RETURNS bigint
+AS 'MODULE_PATHNAME', 'snowflake_horizon'
+LANGUAGE C STABLE PARALLEL RESTRICTED;
+COMMENT ON FUNCTION snowflake_horizon() IS 'the ID up to which the statement sees every row that it will ever see';
+
 -- Watching
 
 CREATE FUNCTION snowflake_status(

@@ -20,6 +20,7 @@ extern "C"
 #include "refusals.hpp"
 #include "settings.hpp"
 #include "shared.hpp"
+#include "transaction.hpp"
 
 namespace snowflake
 {
@@ -189,6 +190,7 @@ wait_and_claim(int32_t wanted)
 get_ready()
 {
 	require_layout();
+	announce_transaction();
 	if (RecoveryInProgress())
 		return;
 	if (!wait_for_keeper([] { return !shared->opened_in_recovery.load(); }, kKeeperPatience, window_event()))

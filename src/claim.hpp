@@ -19,8 +19,8 @@ namespace snowflake
 extern Clock backend_clock;
 
 /*
- * The layout is the pinned one, the server is not in recovery, and the generator
- * is not one that was opened in recovery.
+ * The transaction is announced, the layout is the pinned one, and the server is
+ * not in recovery, nor is the generator as it was opened there.
  */
 extern bool is_ready;
 

@@ -76,6 +76,8 @@ abandon_chunk(Batch *batch)
 static void
 claim_chunk(Batch *batch)
 {
+	if (!is_ready)
+		get_ready();
 	batch->size = std::clamp(2 * batch->size, 1, kChunk);
 	batch->chunk = claim(static_cast<int32_t>(std::min<int64_t>(batch->wanted, batch->size)));
 	batch->wanted -= batch->chunk.count;

@@ -48,6 +48,24 @@ extern "C"
 #define GUC_VARIABLES(count) (*(count) = GetNumConfigOptions(), get_guc_variables())
 #endif
 
+/* The number of a process that can run SQL, 0 to MaxBackends - 1. */
+#if PG_VERSION_NUM >= 170000
+#define PROC_NUMBER(proc) GetNumberFromPGProc(proc)
+#else
+#define PROC_NUMBER(proc) (proc)->pgprocno
+#endif
+
+/* Where the newest transaction ID is that has ended. */
+#if PG_VERSION_NUM >= 170000
+#define TRANSAM_VARIABLES TransamVariables
+#else
+#define TRANSAM_VARIABLES ShmemVariableCache
+#endif
+
+#ifndef ERRCODE_SNAPSHOT_TOO_OLD
+#define ERRCODE_SNAPSHOT_TOO_OLD MAKE_SQLSTATE('7', '2', '0', '0', '0')
+#endif
+
 /* This process's number, 0 to MaxBackends - 1 for whatever can run SQL. */
 #if PG_VERSION_NUM >= 170000
 #define MY_PROC_NUMBER MyProcNumber

@@ -15,6 +15,7 @@ extern "C"
 }
 
 #include "data_directory.hpp"
+#include "horizon_memory.hpp"
 #include "plain_text.hpp"
 #include "settings.hpp"
 #include "shared.hpp"
@@ -44,8 +45,8 @@ snowflake_shmem_request()
 	if (prev_shmem_request_hook)
 		prev_shmem_request_hook();
 
-	RequestAddinShmemSpace(shared_size());
-	RequestNamedLWLockTranche(kName, 1);
+	RequestAddinShmemSpace(add_size(shared_size(), horizon_memory_size()));
+	RequestNamedLWLockTranche(kName, 2);
 }
 
 /*
@@ -94,8 +95,9 @@ snowflake_shmem_startup()
 			new (&shared->counters[i]) Counters{};
 		shared->reset_at = GetCurrentTimestamp();
 		ConditionVariableInit(&shared->keeper_progress);
-		shared->lock = &GetNamedLWLockTranche(kName)->lock;
+		shared->lock = &GetNamedLWLockTranche(kName)[0].lock;
 	}
+	init_horizon_memory(&GetNamedLWLockTranche(kName)[1].lock);
 	LWLockRelease(AddinShmemInitLock);
 
 	/* Not again when the memory is reinitialized after a crash of a backend. */

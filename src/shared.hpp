@@ -56,6 +56,9 @@ struct Shared
 	/* The tick above which the generator was last opened: no ID has it. */
 	std::atomic<int64_t> opened_at;
 
+	/* While it is closed: the newest ID, or one below all that are to come. */
+	std::atomic<int64_t> closed_at_id;
+
 	/* The keeper; nullptr and 0 while there is none.  Latches are never freed. */
 	std::atomic<Latch *> keeper_latch;
 	std::atomic<int> keeper_pid;

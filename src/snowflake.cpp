@@ -16,6 +16,7 @@ extern "C"
 #include "keeper_main.hpp"
 #include "settings.hpp"
 #include "shared.hpp"
+#include "transaction.hpp"
 
 extern "C"
 {
@@ -41,5 +42,6 @@ _PG_init(void)
 
 	snowflake::define_settings();
 	snowflake::install_shared_memory_hooks();
+	snowflake::register_transaction_callback();
 	snowflake::register_keeper();
 }

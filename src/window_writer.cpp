@@ -76,6 +76,7 @@ WindowWriter::close()
 	pending_.reset();
 	if (last == Generator::kClosed)
 		return;
+	shared->closed_at_id.store(layout.id_of(last, shared->generator.window().worker), std::memory_order_release);
 
 	const int64_t end = layout.ms_of(last) + 1;
 
@@ -177,6 +178,7 @@ WindowWriter::forget_mark(int64_t now)
 {
 	force_mark(layout.unix_ms(now));
 	shared->unissued_from.store(0);
+	shared->closed_at_id.store(0);
 	shared->starts_beyond_lead.store(false);
 }
 

@@ -181,13 +181,13 @@ public:
 				return claim;
 
 			/*
-			 * Acquire on failure, as for the first load.  Success needs no
-			 * order of its own: the tick's own modification order is what
-			 * makes the claims disjoint, and a claim publishes nothing else.
+			 * Acquire on failure, as for the first load.  Release on success
+			 * pairs with the acquire in last(): whoever sees this tick sees
+			 * what the caller announced before; see announcement.hpp.
 			 */
 			const int64_t newest = claim.first + claim.count - 1;
 
-			if (tick_.compare_exchange_weak(last, newest, std::memory_order_acquire,
+			if (tick_.compare_exchange_weak(last, newest, std::memory_order_acq_rel,
 											std::memory_order_acquire)) [[likely]]
 			{
 				/* A hint, guards nothing: relaxed. */

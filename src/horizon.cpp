@@ -1,0 +1,233 @@
+/*
+ * horizon.cpp
+ *		snowflake_horizon(): reads who has taken an ID and not ended.
+ *
+ * The order is all that matters:
+ *
+ * 1. The newest ID.  What is claimed after this look is above it.
+ * 2. The announcements.  Whoever claimed before that look had announced before.
+ * 3. The prepared transactions.  One is known before its announcement goes.
+ * 4. The ended ones.  A transaction is among them before its announcement goes,
+ *	  or before its entry among the prepared ones is used again.
+ *
+ * The snapshot is older than all of this.  A transaction that has ended since
+ * it was taken has not ended for it.
+ */
+#include <algorithm>
+#include <cstdint>
+
+#include "prelude.h"
+
+extern "C"
+{
+#include "access/xlog.h"
+#include "miscadmin.h"
+#include "storage/lwlock.h"
+#include "storage/procarray.h"
+#include "utils/snapmgr.h"
+}
+
+#include "full_xid.hpp"
+#include "horizon.hpp"
+#include "horizon_memory.hpp"
+#include "keeper_wait.hpp"
+#include "newest_id.hpp"
+#include "pin.hpp"
+#include "refusals.hpp"
+#include "transaction.hpp"
+
+extern "C"
+{
+SQL_FUNCTION(snowflake_horizon);
+}
+
+namespace snowflake
+{
+
+/* What an active snapshot sees of top-level transactions, with 64-bit IDs. */
+class Sight
+{
+public:
+	explicit Sight(const SnapshotData &snapshot)
+		: snapshot_(snapshot), xmin_(full_xid(snapshot.xmin)), xmax_(full_xid(snapshot.xmax))
+	{
+	}
+
+	/* Has it ended for the snapshot? */
+	bool
+	sees(uint64_t xid) const
+	{
+		if (xid < xmin_)
+			return true;
+		if (xid >= xmax_)
+			return false;
+
+		const TransactionId *end = snapshot_.xip + snapshot_.xcnt;
+
+		return std::find(static_cast<const TransactionId *>(snapshot_.xip), end, static_cast<TransactionId>(xid)) == end;
+	}
+
+	/* Was the snapshot taken after a time at which this was the newest to have ended? */
+	bool
+	is_after(uint64_t latest) const
+	{
+		return latest < xmax_ - 1;
+	}
+
+private:
+	const SnapshotData &snapshot_;
+	uint64_t	xmin_;
+	uint64_t	xmax_;
+};
+
+static int64_t
+below_announced()
+{
+	int64_t		first = Announcement::kNone;
+
+	for (int i = 0; i < MaxBackends; i++)
+		first = std::min(first, horizon_memory->announcements[i].first());
+	return first - 1;
+}
+
+/* counts(xid): has it not ended? */
+template <typename Counts>
+static int64_t
+below_prepared(Counts counts)
+{
+	int64_t		first = Announcement::kNone;
+
+	LWLockAcquire(horizon_memory->prepared_lock, LW_SHARED);
+	for (int i = 0; i < horizon_memory->prepared_size; i++)
+	{
+		const PreparedEntry &entry = horizon_memory->prepared[i];
+
+		if (entry.xid != 0 && entry.first < first && counts(entry.xid))
+			first = entry.first;
+	}
+	LWLockRelease(horizon_memory->prepared_lock);
+	return first - 1;
+}
+
+static int64_t
+below_ended(const Sight &sight)
+{
+	int64_t		first = Announcement::kNone;
+	const bool	complete = horizon_memory->ended.visit([&](const Ended &ended)
+		{
+			if (sight.is_after(ended.latest))
+				return false;
+			if (!sight.sees(ended.xid))
+				first = std::min(first, ended.first);
+			return true;
+		});
+
+	if (!complete)
+		ereport(ERROR, (errcode(ERRCODE_SNAPSHOT_TOO_OLD),
+						errmsg("the snapshot is too old for the snowflake horizon"),
+						errdetail("More than %d transactions that took IDs have ended since it was taken.", static_cast<int>(EndedRing::kSize)),
+						errhint("Call snowflake_horizon() early in the transaction, or begin a new one.")));
+	return first - 1;
+}
+
+static void
+require_readable(const SnapshotData &snapshot)
+{
+	if (RecoveryInProgress() || snapshot.takenDuringRecovery)
+		ereport(ERROR, (errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+						errmsg("the snowflake horizon is not known during recovery"),
+						errdetail("Only the primary knows which transactions have taken IDs."),
+						errhint("Read a horizon that the primary has stored in a table, in the statement that reads the rows.")));
+}
+
+void
+require_prepared_known()
+{
+	static uint32 event = 0;
+
+	if (!wait_for_keeper([] { return horizon_memory->prepared_known.load(); }, kKeeperPatience,
+						 EXTENSION_WAIT_EVENT(event, "SnowflakeHorizonStart")))
+		raise_keeper_late();
+}
+
+int64_t
+horizon_of_active_snapshot()
+{
+	const SnapshotData &snapshot = *GetActiveSnapshot();
+
+	require_readable(snapshot);
+	if (!horizon_memory->prepared_known.load())
+		require_prepared_known();
+
+	const Sight sight(snapshot);
+	int64_t		horizon = newest_id();
+
+	horizon = std::min(horizon, below_announced());
+	horizon = std::min(horizon, below_prepared([&](uint64_t xid) { return !sight.sees(xid); }));
+	return std::min(horizon, below_ended(sight));
+}
+
+int64_t
+horizon_now()
+{
+	int64_t		horizon = newest_id();
+
+	horizon = std::min(horizon, below_announced());
+	return std::min(horizon, below_prepared([](uint64_t xid) { return TransactionIdIsInProgress(static_cast<TransactionId>(xid)); }));
+}
+
+/*
+ * A horizon is for one snapshot of one transaction.  Snapshots of a transaction
+ * that agree in this see the same.
+ */
+struct HorizonKey
+{
+	uint64_t	transaction;
+	TransactionId xmin;
+	TransactionId xmax;
+	uint32		running;
+
+	bool		operator==(const HorizonKey &) const = default;
+};
+
+struct KnownHorizon
+{
+	HorizonKey	key;
+	int64_t		value;
+};
+
+/*
+ * The same throughout a statement, although it is called again and again: in this
+ * place of a plan, which may be a cursor's, or else anywhere in the transaction.
+ */
+static int64_t
+known_horizon(FmgrInfo *place)
+{
+	static KnownHorizon newest = {};
+	const Snapshot snapshot = GetActiveSnapshot();
+	const HorizonKey key = {transaction_number + 1, snapshot->xmin, snapshot->xmax, snapshot->xcnt};
+	KnownHorizon *known = static_cast<KnownHorizon *>(place->fn_extra);
+
+	if (known && known->key == key) [[likely]]
+		return known->value;
+	if (!(newest.key == key))
+		newest = {key, horizon_of_active_snapshot()};
+	if (!known)
+		known = static_cast<KnownHorizon *>(MemoryContextAlloc(place->fn_mcxt, sizeof(KnownHorizon)));
+	*known = newest;
+	place->fn_extra = known;
+	return known->value;
+}
+
+} // namespace snowflake
+
+using namespace snowflake;
+
+Datum
+snowflake_horizon(PG_FUNCTION_ARGS)
+{
+	require_layout();
+	if (!ActiveSnapshotSet())
+		elog(ERROR, "no active snapshot");
+	PG_RETURN_INT64(known_horizon(fcinfo->flinfo));
+}
