@@ -112,6 +112,35 @@ AS 'MODULE_PATHNAME', 'snowflake_horizon'
 LANGUAGE C STABLE PARALLEL RESTRICTED;
 COMMENT ON FUNCTION snowflake_horizon() IS 'the ID up to which the statement sees every row that it will ever see';
 
+CREATE FUNCTION snowflake_wait_for_horizon(id bigint, timeout interval) RETURNS boolean
+AS 'MODULE_PATHNAME', 'snowflake_wait_for_horizon'
+LANGUAGE C VOLATILE STRICT PARALLEL UNSAFE;
+COMMENT ON FUNCTION snowflake_wait_for_horizon(bigint, interval) IS 'wait until the horizon has reached this ID; false if the timeout comes first';
+
+CREATE FUNCTION _snowflake_horizon_holders(OUT pid integer, OUT xid xid, OUT first_id bigint) RETURNS SETOF record
+AS 'MODULE_PATHNAME', 'snowflake_horizon_holders'
+LANGUAGE C VOLATILE STRICT PARALLEL RESTRICTED;
+COMMENT ON FUNCTION _snowflake_horizon_holders() IS 'internal to snowflake_horizon_holders()';
+
+CREATE FUNCTION snowflake_horizon_holders(OUT pid integer, OUT gid text, OUT first_id bigint, OUT xid xid,
+	OUT since timestamptz, OUT state text, OUT query text) RETURNS SETOF record
+LANGUAGE sql VOLATILE PARALLEL RESTRICTED
+BEGIN ATOMIC
+	SELECT holder.pid, prepared.gid, holder.first_id, coalesce(holder.xid, activity.backend_xid),
+		   coalesce(prepared.prepared, activity.xact_start),
+		   CASE WHEN holder.pid IS NULL THEN 'prepared' ELSE activity.state END, activity.query
+	  FROM _snowflake_horizon_holders() AS holder
+	  LEFT JOIN pg_stat_activity AS activity ON activity.pid = holder.pid
+	  LEFT JOIN pg_prepared_xacts AS prepared ON prepared.transaction = holder.xid
+	 ORDER BY holder.first_id;
+END;
+COMMENT ON FUNCTION snowflake_horizon_holders() IS 'transactions that have taken an ID and not ended, and so hold the horizon back';
+
+CREATE FUNCTION snowflake_require_own_id() RETURNS trigger
+AS 'MODULE_PATHNAME', 'snowflake_require_own_id'
+LANGUAGE C VOLATILE;
+COMMENT ON FUNCTION snowflake_require_own_id() IS 'trigger that refuses a key which this transaction did not take';
+
 -- Watching
 
 CREATE FUNCTION snowflake_status(

@@ -32,6 +32,7 @@ extern "C"
 #include "horizon_memory.hpp"
 #include "keeper_wait.hpp"
 #include "newest_id.hpp"
+#include "now.hpp"
 #include "pin.hpp"
 #include "refusals.hpp"
 #include "transaction.hpp"
@@ -130,14 +131,13 @@ below_ended(const Sight &sight)
 	return first - 1;
 }
 
-static void
-require_readable(const SnapshotData &snapshot)
+void
+raise_horizon_in_recovery()
 {
-	if (RecoveryInProgress() || snapshot.takenDuringRecovery)
-		ereport(ERROR, (errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
-						errmsg("the snowflake horizon is not known during recovery"),
-						errdetail("Only the primary knows which transactions have taken IDs."),
-						errhint("Read a horizon that the primary has stored in a table, in the statement that reads the rows.")));
+	ereport(ERROR, (errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+					errmsg("the snowflake horizon is not known during recovery"),
+					errdetail("Only the primary knows which transactions have taken IDs."),
+					errhint("Read a horizon that the primary has stored in a table, in the statement that reads the rows.")));
 }
 
 void
@@ -155,7 +155,8 @@ horizon_of_active_snapshot()
 {
 	const SnapshotData &snapshot = *GetActiveSnapshot();
 
-	require_readable(snapshot);
+	if (RecoveryInProgress() || snapshot.takenDuringRecovery)
+		raise_horizon_in_recovery();
 	if (!horizon_memory->prepared_known.load())
 		require_prepared_known();
 
@@ -167,13 +168,29 @@ horizon_of_active_snapshot()
 	return std::min(horizon, below_ended(sight));
 }
 
+/* The first ID, less one, of those that have not ended. */
+static int64_t
+below_running()
+{
+	const int64_t announced = below_announced();
+
+	return std::min(announced, below_prepared([](uint64_t xid) { return TransactionIdIsInProgress(static_cast<TransactionId>(xid)); }));
+}
+
 int64_t
 horizon_now()
 {
-	int64_t		horizon = newest_id();
+	const int64_t newest = newest_id();
 
-	horizon = std::min(horizon, below_announced());
-	return std::min(horizon, below_prepared([](uint64_t xid) { return TransactionIdIsInProgress(static_cast<TransactionId>(xid)); }));
+	return std::min(newest, below_running());
+}
+
+int64_t
+horizon_lag()
+{
+	const int64_t below = below_running();
+
+	return below == Announcement::kNone - 1 ? 0 : std::max<int64_t>(now_ms() - layout.decompose(below).ms, 0);
 }
 
 /*
@@ -205,7 +222,7 @@ known_horizon(FmgrInfo *place)
 {
 	static KnownHorizon newest = {};
 	const Snapshot snapshot = GetActiveSnapshot();
-	const HorizonKey key = {transaction_number + 1, snapshot->xmin, snapshot->xmax, snapshot->xcnt};
+	const HorizonKey key = {transaction_number, snapshot->xmin, snapshot->xmax, snapshot->xcnt};
 	KnownHorizon *known = static_cast<KnownHorizon *>(place->fn_extra);
 
 	if (known && known->key == key) [[likely]]

@@ -24,6 +24,14 @@ int64_t		horizon_of_active_snapshot();
  */
 int64_t		horizon_now();
 
+[[noreturn, gnu::cold]] void raise_horizon_in_recovery();
+
+/*
+ * For how long the horizon has been held back, in milliseconds: the age of the
+ * oldest ID whose transaction has not ended, 0 if there is none.
+ */
+int64_t		horizon_lag();
+
 /* Waits until the keeper has found what was prepared before a restart. */
 void		require_prepared_known();
 

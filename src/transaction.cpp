@@ -26,10 +26,9 @@ extern "C"
 namespace snowflake
 {
 
-uint64_t	transaction_number = 0;
+uint64_t	transaction_number = 1;
 
-/* A parallel worker's transaction is its leader's. */
-static Announcement &
+Announcement &
 my_announcement()
 {
 	const PGPROC *leader = MyProc->lockGroupLeader;

@@ -8,6 +8,7 @@
 #include <cstdint>
 
 #include "prelude.h"
+#include "core/announcement.hpp"
 
 namespace snowflake
 {
@@ -17,6 +18,11 @@ namespace snowflake
  * used in another.
  */
 extern uint64_t transaction_number;
+
+/*
+ * Where this process announces.  A parallel worker's transaction is its leader's.
+ */
+Announcement &my_announcement();
 
 /* To be called before the first ID of a transaction is claimed, in each of its processes. */
 void		announce_transaction();
