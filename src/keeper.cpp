@@ -22,6 +22,7 @@ extern "C"
 #include "keeper_report.hpp"
 #include "mark.hpp"
 #include "now.hpp"
+#include "prepared.hpp"
 #include "settings.hpp"
 #include "shared.hpp"
 #include "timestamps.hpp"
@@ -48,6 +49,8 @@ Keeper::observe()
 {
 	in_recovery_ = in_recovery_ && RecoveryInProgress();
 	clock_watch_.look();
+	if (!in_recovery_)
+		find_prepared();
 	if (leases() && !new_lease_)
 		new_lease_ = lease_.tend(now_ms(), window_.current_ms());
 

@@ -12,6 +12,7 @@
 
 extern "C"
 {
+#include "access/parallel.h"
 #include "access/transam.h"
 #include "access/xact.h"
 #include "storage/spin.h"
@@ -62,16 +63,18 @@ end_committed(Announcement &announcement)
 	announcement.withdraw();
 }
 
+/*
+ * A parallel worker leaves the announcement to its leader.  It also has a short
+ * transaction of its own first, which ends like any other.
+ */
 extern "C" void
 snowflake_transaction_callback(XactEvent event, void *)
 {
-	const bool	is_worker = event == XACT_EVENT_PARALLEL_COMMIT || event == XACT_EVENT_PARALLEL_ABORT;
-
 	if (event == XACT_EVENT_PRE_COMMIT || event == XACT_EVENT_PARALLEL_PRE_COMMIT)
 		return;
 
 	Announcement &announcement = my_announcement();
-	const bool	is_announced = !is_worker && announcement.first() != Announcement::kNone;
+	const bool	is_announced = !IsParallelWorker() && announcement.first() != Announcement::kNone;
 
 	if (event == XACT_EVENT_PRE_PREPARE)
 	{
