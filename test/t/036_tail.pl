@@ -17,14 +17,7 @@ use Snowflake;
 use Tail;
 use Test::More;
 
-my $conf = q{
-	max_prepared_transactions = 50
-	max_connections = 100
-	wal_level = logical
-	max_worker_processes = 20
-	autovacuum = off
-	fsync = off};
-my $primary = new_node('primary', conf => $conf, start => 0, init => [ allows_streaming => 1 ]);
+my $primary = new_node('primary', conf => tail_conf(), start => 0, init => [ allows_streaming => 1 ]);
 $primary->start;
 make_tail_schema($primary);
 my $standby = new_standby($primary, 'standby');

@@ -13,16 +13,31 @@ use PostgreSQL::Test::Utils;
 use Snowflake;
 use Test::More;
 
-our @EXPORT = qw(make_tail_schema new_tail_subscriber run_tail);
+our @EXPORT = qw(tail_conf make_tail_schema new_tail_subscriber run_tail);
 
 $ENV{PG_CONFIG} //= 'pg_config';
 
 my $sources = dirname(__FILE__) . '/../tail';
 
+# Lines of the primary's configuration.
+sub tail_conf
+{
+	return <<'CONF';
+max_prepared_transactions = 50
+max_connections = 100
+max_worker_processes = 20
+wal_level = logical
+autovacuum = off
+fsync = off
+CONF
+}
+
+# extension: statements in the place of CREATE EXTENSION.
 sub make_tail_schema
 {
-	my ($node) = @_;
+	my ($node, $extension) = @_;
 
+	$node->safe_psql('postgres', $extension // 'CREATE EXTENSION snowflake');
 	$node->safe_psql('postgres', slurp_file("$sources/schema.sql"));
 	return;
 }

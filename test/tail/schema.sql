@@ -1,5 +1,4 @@
--- What the test of the horizon works on.
-CREATE EXTENSION snowflake;
+-- What the test of the horizon works on, beside the extension.
 CREATE TABLE event (id bigint DEFAULT snowflake_next() PRIMARY KEY, what text NOT NULL);
 CREATE TRIGGER own_id BEFORE INSERT OR UPDATE OF id ON event FOR EACH ROW EXECUTE FUNCTION snowflake_require_own_id();
 CREATE TABLE heartbeat (one integer PRIMARY KEY, h bigint NOT NULL);

@@ -147,7 +147,13 @@ killed(Session &session, Dice &dice)
 {
 	session.exec("BEGIN; " + kInsert);
 	dice.pause();
-	session.exec("SELECT pg_terminate_backend(pg_backend_pid())");
+	try
+	{
+		session.exec("SELECT pg_terminate_backend(pg_backend_pid())");
+	}
+	catch (const Gone &)
+	{
+	}
 }
 
 /* What makes SELECT and CREATE TABLE AS go to parallel workers, however small the table. */
