@@ -34,6 +34,7 @@ extern "C"
 #include "newest_id.hpp"
 #include "now.hpp"
 #include "pin.hpp"
+#include "prepared.hpp"
 #include "refusals.hpp"
 #include "transaction.hpp"
 
@@ -150,6 +151,15 @@ require_prepared_known()
 		raise_keeper_late();
 }
 
+[[noreturn]] static void
+raise_unknown_prepared()
+{
+	ereport(ERROR, (errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+					errmsg("the snowflake horizon is not known to this transaction"),
+					errdetail("It began before the background worker \"snowflake keeper\" had looked for prepared transactions from before the start of the server."),
+					errhint("Try again in a new transaction.")));
+}
+
 int64_t
 horizon_of_active_snapshot()
 {
@@ -157,8 +167,8 @@ horizon_of_active_snapshot()
 
 	if (RecoveryInProgress() || snapshot.takenDuringRecovery)
 		raise_horizon_in_recovery();
-	if (!horizon_memory->prepared_known.load())
-		require_prepared_known();
+	if (!prepared_is_known())
+		raise_unknown_prepared();
 
 	const Sight sight(snapshot);
 	int64_t		horizon = newest_id();

@@ -32,7 +32,8 @@ horizon_memory_size()
 {
 	return alignof(HorizonMemory) + sizeof(HorizonMemory) +
 		   static_cast<Size>(MaxBackends) * sizeof(Announcement) +
-		   static_cast<Size>(prepared_size()) * sizeof(PreparedEntry);
+		   static_cast<Size>(prepared_size()) * sizeof(PreparedEntry) +
+		   static_cast<Size>(MaxBackends) * sizeof(LocalTransactionId);
 }
 
 void
@@ -55,6 +56,10 @@ init_horizon_memory(LWLock *prepared_lock)
 	horizon_memory->prepared = reinterpret_cast<PreparedEntry *>(horizon_memory->announcements + MaxBackends);
 	for (int i = 0; i < prepared_size(); i++)
 		horizon_memory->prepared[i] = {};
+	horizon_memory->in_before = reinterpret_cast<LocalTransactionId *>(horizon_memory->prepared + prepared_size());
+	for (int i = 0; i < MaxBackends; i++)
+		horizon_memory->in_before[i] = InvalidLocalTransactionId;
+	horizon_memory->prepared_known.store(max_prepared_xacts == 0);
 }
 
 } // namespace snowflake

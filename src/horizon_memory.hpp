@@ -37,6 +37,9 @@ struct HorizonMemory
 	/* What was prepared before this memory was made is known. */
 	std::atomic<bool> prepared_known;
 
+	/* Of each backend, the transaction that it was in when that was found out. */
+	LocalTransactionId *in_before;
+
 	/* Who has it may append to the ring. */
 	slock_t		ring_lock;
 

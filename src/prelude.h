@@ -55,6 +55,13 @@ extern "C"
 #define PROC_NUMBER(proc) (proc)->pgprocno
 #endif
 
+/* The number of a process's transaction, which its next one does not have. */
+#if PG_VERSION_NUM >= 170000
+#define LOCAL_XID(proc) (proc)->vxid.lxid
+#else
+#define LOCAL_XID(proc) (proc)->lxid
+#endif
+
 /* Where the newest transaction ID is that has ended. */
 #if PG_VERSION_NUM >= 170000
 #define TRANSAM_VARIABLES TransamVariables

@@ -9,8 +9,10 @@
 extern "C"
 {
 #include "access/transam.h"
+#include "miscadmin.h"
 #include "storage/lock.h"
 #include "storage/lwlock.h"
+#include "storage/proc.h"
 #include "storage/procarray.h"
 }
 
@@ -91,7 +93,18 @@ find_prepared()
 				   static_cast<int64_t>(uint64_t{tag.locktag_field2} << 32 | tag.locktag_field3));
 	}
 	LWLockRelease(horizon_memory->prepared_lock);
+
+	/* Who is in a transaction now may have a snapshot from before. */
+	for (int i = 0; i < MaxBackends; i++)
+		horizon_memory->in_before[i] = LOCAL_XID(GetPGProcByNumber(i));
 	horizon_memory->prepared_known.store(true);
+}
+
+bool
+prepared_is_known()
+{
+	return horizon_memory->prepared_known.load() &&
+		   horizon_memory->in_before[MY_PROC_NUMBER] != LOCAL_XID(MyProc);
 }
 
 } // namespace snowflake

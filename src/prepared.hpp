@@ -25,4 +25,11 @@ void		remember_prepared(uint64_t xid, int64_t first);
 /* Finds what was prepared before the shared memory was made.  Keeper only, after recovery. */
 void		find_prepared();
 
+/*
+ * Does this process's transaction know all prepared ones?  One that was ended
+ * before it could be found, but after a snapshot was taken, is in no place where
+ * that snapshot's reader looks; so the transaction must have begun later.
+ */
+bool		prepared_is_known();
+
 } // namespace snowflake
