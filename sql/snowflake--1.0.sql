@@ -158,6 +158,7 @@ CREATE FUNCTION snowflake_status(
 	OUT max_lead interval,
 	OUT window_until timestamptz,
 	OUT mark timestamptz,
+	OUT horizon_lag interval,
 	OUT lease_holder text,
 	OUT lease_valid_until timestamptz,
 	OUT lease_error text,

@@ -17,7 +17,7 @@ SELECT ids_issued BETWEEN 1010 AND 2500 AS batch FROM snowflake_status;
 SELECT snowflake_next() AS id \gset
 SELECT last_id = :id AS last_id, last_id_at = snowflake_timestamp(:id) AS last_id_at,
        lead BETWEEN '0' AND '5s' AS lead, max_lead BETWEEN lead AND '5s' AS max_lead,
-       window_until > last_id_at AS window, window_until <= mark AS mark,
+       window_until > last_id_at AS window, window_until <= mark AS mark, horizon_lag BETWEEN '0' AND '1min' AS horizon_lag,
        mark <= clock_timestamp() + '6s' AS not_too_far
   FROM snowflake_status;
 

@@ -186,16 +186,34 @@ wait_and_claim(int32_t wanted)
  * After a promotion the keeper has to reopen the generator, above what is in
  * the data.  A call that finds the promotion done waits for that.
  */
-[[gnu::cold, gnu::noinline]] void
+static void
 get_ready()
 {
-	require_layout();
-	announce_transaction();
 	if (RecoveryInProgress())
 		return;
 	if (!wait_for_keeper([] { return !shared->opened_in_recovery.load(); }, kKeeperPatience, window_event()))
 		raise_keeper_late();
 	is_ready = layout_confirmed;
+}
+
+/*
+ * A bound that is the ID itself tells for how long the horizon has been held back:
+ * the ID before it may be old.
+ */
+[[gnu::cold, gnu::noinline]] Claim
+first_claim(int32_t wanted)
+{
+	require_layout();
+
+	const bool	may_settle = announce_transaction();
+
+	get_ready();
+
+	const Claim first = claim(wanted);
+
+	if (may_settle)
+		settle_announcement(layout.id_of(first.first, first.worker));
+	return first;
 }
 
 } // namespace snowflake

@@ -24,8 +24,11 @@ extern Clock backend_clock;
  */
 extern bool is_ready;
 
-/* To be called before a claim unless is_ready; may wait or raise an error. */
-void		get_ready();
+/*
+ * As claim(), for a caller that is not ready, most likely because it is the first
+ * of its transaction.  Announces the transaction, and makes sure of the rest.
+ */
+Claim		first_claim(int32_t wanted);
 
 /*
  * One attempt, which never waits.  Returns the time that it used in *now.

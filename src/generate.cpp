@@ -15,6 +15,7 @@ extern "C"
 }
 
 #include "claim.hpp"
+#include "pin.hpp"
 #include "settings.hpp"
 
 namespace snowflake
@@ -31,6 +32,14 @@ static constexpr int32_t kClockInterval = 16;
 wait_for_one()
 {
 	const Claim got = wait_and_claim(1);
+
+	return Int64GetDatum(layout.id_of(got.first, got.worker));
+}
+
+[[gnu::cold, gnu::noinline]] static Datum
+take_first()
+{
+	const Claim got = first_claim(1);
 
 	return Int64GetDatum(layout.id_of(got.first, got.worker));
 }
@@ -76,10 +85,11 @@ abandon_chunk(Batch *batch)
 static void
 claim_chunk(Batch *batch)
 {
-	if (!is_ready)
-		get_ready();
 	batch->size = std::clamp(2 * batch->size, 1, kChunk);
-	batch->chunk = claim(static_cast<int32_t>(std::min<int64_t>(batch->wanted, batch->size)));
+
+	const auto	wanted = static_cast<int32_t>(std::min<int64_t>(batch->wanted, batch->size));
+
+	batch->chunk = is_ready ? claim(wanted) : first_claim(wanted);
 	batch->wanted -= batch->chunk.count;
 	batch->statement = GetCurrentStatementStartTimestamp();
 }
@@ -99,7 +109,7 @@ snowflake_next(PG_FUNCTION_ARGS)
 {
 	(void) fcinfo;
 	if (!is_ready) [[unlikely]]
-		get_ready();
+		return take_first();
 
 	int64_t		now;
 	const Claim got = try_claim(1, &now);
@@ -125,8 +135,7 @@ snowflake_next_count(PG_FUNCTION_ARGS)
 			ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 							errmsg("count must not be negative"),
 							errdetail("The count is %d.", count)));
-		if (!is_ready)
-			get_ready();
+		require_layout();
 
 		FuncCallContext *context = SRF_FIRSTCALL_INIT();
 		Batch	   *batch = static_cast<Batch *>(MemoryContextAllocZero(context->multi_call_memory_ctx,

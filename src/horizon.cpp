@@ -200,7 +200,7 @@ horizon_lag()
 {
 	const int64_t below = below_running();
 
-	return below == Announcement::kNone - 1 ? 0 : std::max<int64_t>(now_ms() - layout.decompose(below).ms, 0);
+	return below == Announcement::kNone - 1 ? 0 : std::max<int64_t>(now_ms() - layout.decompose(below + 1).ms, 0);
 }
 
 /*

@@ -20,8 +20,10 @@ extern "C"
 #include "utils/builtins.h"
 }
 
+#include "horizon.hpp"
 #include "mark.hpp"
 #include "now.hpp"
+#include "prepared.hpp"
 #include "privileges.hpp"
 #include "registry.hpp"
 #include "result.hpp"
@@ -57,6 +59,7 @@ enum Column
 	kMaxLead,
 	kWindowUntil,
 	kMark,
+	kHorizonLag,
 	kLeaseHolder,
 	kLeaseValidUntil,
 	kLeaseError,
@@ -74,15 +77,6 @@ enum Column
 	kStatsReset,
 	kColumns
 };
-
-Datum
-interval_datum(int64_t ms)
-{
-	Interval   *interval = static_cast<Interval *>(palloc0(sizeof(Interval)));
-
-	interval->time = ms * 1000;
-	return IntervalPGetDatum(interval);
-}
 
 /* ms: since the layout's epoch. */
 Datum
@@ -230,6 +224,7 @@ set_generator(Row *row, const Observation &seen)
 	row->set(kMaxLead, interval_datum(static_cast<int64_t>(seen.sums.max_lead.get())));
 	row->set(kWindowUntil, time_datum(seen.window.until), seen.last != Generator::kClosed);
 	row->set(kMark, time_datum(layout.since_epoch(mark)), mark != 0);
+	row->set(kHorizonLag, interval_datum(horizon_lag()), !RecoveryInProgress() && prepared_is_known());
 	row->set(kLeaseHolder, CStringGetTextDatum(lease_holder()), leased && seen.sees_all);
 	row->set(kLeaseValidUntil, time_datum(seen.lease.until), leased);
 	row->set_failure(kLeaseError, kLeaseErrorAt, seen.lease_failure, seen.sees_all);

@@ -46,6 +46,16 @@ to_unix_time(TimestampTz time) noexcept
 	return us < 0 ? UnixTime{ms - 1, us + 1000} : UnixTime{ms, us};
 }
 
+/* palloc'd. */
+inline Datum
+interval_datum(int64_t ms)
+{
+	Interval   *interval = static_cast<Interval *>(palloc0(sizeof(Interval)));
+
+	interval->time = ms * 1000;
+	return IntervalPGetDatum(interval);
+}
+
 /* For messages; palloc'd. */
 inline char *
 to_text(int64_t unix_ms)

@@ -37,10 +37,16 @@ my_announcement()
 	return horizon_memory->announcements[leader ? PROC_NUMBER(leader) : MY_PROC_NUMBER];
 }
 
-void
+bool
 announce_transaction()
 {
-	my_announcement().announce(newest_id() + 1);
+	return my_announcement().announce(newest_id() + 1) && !IsInParallelMode();
+}
+
+void
+settle_announcement(int64_t first)
+{
+	my_announcement().settle(first);
 }
 
 void

@@ -24,8 +24,14 @@ extern uint64_t transaction_number;
  */
 Announcement &my_announcement();
 
-/* To be called before the first ID of a transaction is claimed, in each of its processes. */
-void		announce_transaction();
+/*
+ * To be called before the first ID of a transaction is claimed, in each of its
+ * processes.  True if settle_announcement() may follow.
+ */
+bool		announce_transaction();
+
+/* The first ID is this one, and not just any above the bound. */
+void		settle_announcement(int64_t first);
 
 /* To be called once, while the library is preloaded. */
 void		register_transaction_callback();

@@ -27,8 +27,11 @@ public:
 	/* No transaction that has taken an ID. */
 	static constexpr int64_t kNone = std::numeric_limits<int64_t>::max();
 
-	/* Keeps the smallest: a transaction has several processes. */
-	void
+	/*
+	 * Keeps the smallest: a transaction has several processes.  True if nothing
+	 * was announced before.
+	 */
+	bool
 	announce(int64_t first) noexcept
 	{
 		int64_t		known = first_.load(std::memory_order_relaxed);
@@ -36,6 +39,17 @@ public:
 		while (first < known && !first_.compare_exchange_weak(known, first, std::memory_order_release,
 															  std::memory_order_relaxed))
 			;
+		return known == kNone;
+	}
+
+	/*
+	 * The bound turned out to be this ID: only if the caller is the transaction's
+	 * only process, and was the first to announce.
+	 */
+	void
+	settle(int64_t first) noexcept
+	{
+		first_.store(first, std::memory_order_release);
 	}
 
 	void

@@ -59,6 +59,11 @@ my %functions = (
 	'snowflake_from_text(text,text)'                                        => [ 'all', q{snowflake_from_text('0000000000001')} ],
 	'snowflake_layout()'                                                    => [ 'all', 'snowflake_layout()' ],
 	'snowflake_status()'                                                    => [ 'all', 'snowflake_status()' ],
+	'snowflake_horizon()'                                                   => [ 'all', 'snowflake_horizon()' ],
+	'snowflake_wait_for_horizon(bigint,interval)'                           => [ 'all', q{snowflake_wait_for_horizon(1, '0')} ],
+	'snowflake_horizon_holders()'                                           => [ 'all', 'snowflake_horizon_holders()' ],
+	'_snowflake_horizon_holders()'                                          => [ 'all', '_snowflake_horizon_holders()' ],
+	'snowflake_require_own_id()'                                            => [ 'trigger', 'snowflake_require_own_id()' ],
 	'snowflake_convert(regclass,name)'                                      => [ 'owner', q{snowflake_convert('theirs', 'id')} ],
 	'_snowflake_convert_lock(regclass,name)'                                => [ 'owner', q{_snowflake_convert_lock('theirs', 'id')} ],
 	'_snowflake_convert_widen(regclass,name)'                               => [ 'all', q{_snowflake_convert_widen('theirs', 'id')} ],
@@ -82,6 +87,11 @@ foreach my $name (sort keys %functions)
 {
 	my ($who, $call) = @{ $functions{$name} };
 
+	if ($who eq 'trigger')
+	{
+		refused("$name, but as a trigger", "SELECT $call", '0A000');
+		next;
+	}
 	if ($who ne 'all')
 	{
 		refused("$name ($who)", "SELECT $call");
