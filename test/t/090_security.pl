@@ -89,7 +89,7 @@ foreach my $name (sort keys %functions)
 
 	if ($who eq 'trigger')
 	{
-		refused("$name, but as a trigger", "SELECT $call", '0A000');
+		refused("$name, but as a trigger", "SELECT $call", '39P01');
 		next;
 	}
 	if ($who ne 'all')
