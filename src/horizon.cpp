@@ -23,7 +23,6 @@ extern "C"
 #include "access/xlog.h"
 #include "miscadmin.h"
 #include "storage/lwlock.h"
-#include "storage/procarray.h"
 #include "utils/snapmgr.h"
 }
 
@@ -184,7 +183,7 @@ below_running()
 {
 	const int64_t announced = below_announced();
 
-	return std::min(announced, below_prepared([](uint64_t xid) { return TransactionIdIsInProgress(static_cast<TransactionId>(xid)); }));
+	return std::min(announced, below_prepared(is_running));
 }
 
 int64_t

@@ -12,11 +12,11 @@ extern "C"
 #include "funcapi.h"
 #include "miscadmin.h"
 #include "storage/lwlock.h"
-#include "storage/procarray.h"
 }
 
 #include "horizon_memory.hpp"
 #include "pin.hpp"
+#include "prepared.hpp"
 
 extern "C"
 {
@@ -55,11 +55,10 @@ put_prepared(ReturnSetInfo *result)
 	for (int i = 0; i < horizon_memory->prepared_size; i++)
 	{
 		const PreparedEntry entry = horizon_memory->prepared[i];
-		const TransactionId xid = static_cast<TransactionId>(entry.xid);
-		Datum		values[kColumns] = {Datum{0}, TransactionIdGetDatum(xid), Int64GetDatum(entry.first)};
+		Datum		values[kColumns] = {Datum{0}, TransactionIdGetDatum(static_cast<TransactionId>(entry.xid)), Int64GetDatum(entry.first)};
 		bool		nulls[kColumns] = {true, false, false};
 
-		if (entry.xid != 0 && TransactionIdIsInProgress(xid))
+		if (entry.xid != 0 && is_running(entry.xid))
 			tuplestore_putvalues(result->setResult, result->setDesc, values, nulls);
 	}
 	LWLockRelease(horizon_memory->prepared_lock);

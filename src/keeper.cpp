@@ -21,6 +21,7 @@ extern "C"
 #include "keeper.hpp"
 #include "keeper_report.hpp"
 #include "mark.hpp"
+#include "newest_id.hpp"
 #include "now.hpp"
 #include "prepared.hpp"
 #include "settings.hpp"
@@ -50,7 +51,10 @@ Keeper::observe()
 	in_recovery_ = in_recovery_ && RecoveryInProgress();
 	clock_watch_.look();
 	if (!in_recovery_)
+	{
 		find_prepared();
+		learn_newest_id();
+	}
 	if (leases() && !new_lease_)
 		new_lease_ = lease_.tend(now_ms(), window_.current_ms());
 

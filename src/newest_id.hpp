@@ -13,6 +13,12 @@ namespace snowflake
 {
 
 /*
+ * After a start: whatever was issued before is below the mark, and whatever is to
+ * come is above.  Keeper only, after recovery.
+ */
+void		learn_newest_id();
+
+/*
  * An ID that is not below any that was claimed before, and below all that are
  * claimed later.  It need not have been issued.
  *

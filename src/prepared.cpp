@@ -41,6 +41,13 @@ lock_tag(uint64_t xid, int64_t first)
 	return tag;
 }
 
+/* The server takes 32 bits of a transaction that is very old for one to come. */
+bool
+is_running(uint64_t xid)
+{
+	return next_full_xid() - xid <= PG_INT32_MAX && TransactionIdIsInProgress(static_cast<TransactionId>(xid));
+}
+
 /* Under the lock. */
 static void
 insert(uint64_t xid, int64_t first)
@@ -53,7 +60,7 @@ insert(uint64_t xid, int64_t first)
 
 		if (entry.xid == xid)
 			return;
-		if (!free && (entry.xid == 0 || !TransactionIdIsInProgress(static_cast<TransactionId>(entry.xid))))
+		if (!free && (entry.xid == 0 || !is_running(entry.xid)))
 			free = &entry;
 	}
 	if (!free)

@@ -25,6 +25,9 @@ void		remember_prepared(uint64_t xid, int64_t first);
 /* Finds what was prepared before the shared memory was made.  Keeper only, after recovery. */
 void		find_prepared();
 
+/* Has a transaction of an entry not ended? */
+bool		is_running(uint64_t xid);
+
 /*
  * Does this process's transaction know all prepared ones?  One that was ended
  * before it could be found, but after a snapshot was taken, is in no place where
