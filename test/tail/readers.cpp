@@ -138,19 +138,25 @@ binary(Session &session, Dice &, int64_t *position)
 	return keep(session.ids_binary("SELECT id FROM event WHERE id > $1" + kUpTo, *position), position);
 }
 
+/* Up to a horizon that is a query's, in one statement; from there the next one goes on. */
+static Ids
+up_to(Session &session, const char *horizon, int64_t *position)
+{
+	return keep_horizon(session.ids(std::string("WITH h AS MATERIALIZED (") + horizon + ") SELECT h FROM h UNION ALL (SELECT id FROM h, event WHERE " +
+									after(*position) + " AND id <= h)"), position);
+}
+
 static Ids
 from_horizon(Session &session, Dice &, int64_t *position)
 {
-	return keep_horizon(session.ids("WITH h AS MATERIALIZED (SELECT snowflake_horizon() AS h) "
-									"SELECT h FROM h UNION ALL (SELECT id FROM h, event WHERE " + after(*position) + " AND id <= h)"), position);
+	return up_to(session, "SELECT snowflake_horizon() AS h", position);
 }
 
 /* The horizon in a row, which is replicated like any other. */
 static Ids
 heartbeat(Session &session, Dice &, int64_t *position)
 {
-	return keep_horizon(session.ids("WITH h AS MATERIALIZED (SELECT h FROM heartbeat) "
-									"SELECT h FROM h UNION ALL (SELECT id FROM h, event WHERE " + after(*position) + " AND id <= h)"), position);
+	return up_to(session, "SELECT h FROM heartbeat", position);
 }
 
 /* As a NOTIFY would have it: the ID is known before the row is readable. */
