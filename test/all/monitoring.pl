@@ -131,6 +131,7 @@ has($metrics, 'snowflake_ready',                            '==', 1);
 has($metrics, 'snowflake_ids_issued_total',                 '==', 0);
 has($metrics, 'snowflake_lead_seconds',                     '==', 0);
 has($metrics, 'snowflake_max_ahead_seconds',                '==', 3600);
+has($metrics, 'snowflake_horizon_lag_seconds',              '==', 0);
 has($metrics, 'snowflake_clock_steps_back_total',           '==', 0);
 has($metrics, 'snowflake_keeper_running',                   '==', 1);
 has($metrics, 'snowflake_keeper_error_timestamp_seconds',   '==', 0);
@@ -144,8 +145,13 @@ has($metrics, 'snowflake_lease_duration_seconds',           '==', 1800);
 has($metrics, 'snowflake_lease_valid_until_timestamp_seconds', '>', time() + 1000);
 
 # It follows what happens.
+my $holder = $node->background_psql('postgres');
+$holder->query_safe('BEGIN; SELECT snowflake_next()');
+scrape_until($exporter, 'a transaction that holds the horizon back shows', sub { (value($_[0], 'snowflake_horizon_lag_seconds') // 0) > 0.1 });
+$holder->query_safe('COMMIT');
+$holder->quit;
 burst($node);
-$metrics = scrape_until($exporter, 'a burst shows', sub { (value($_[0], 'snowflake_ids_issued_total') // 0) == 4_000_000 });
+$metrics = scrape_until($exporter, 'a burst shows', sub { (value($_[0], 'snowflake_ids_issued_total') // 0) == 4_000_001 });
 has($metrics, 'snowflake_lead_seconds',              '>', 10);
 has($metrics, 'snowflake_max_lead_seconds',          '>', 10);
 has($metrics, 'snowflake_keeper_waits_total',        '>', 0);
