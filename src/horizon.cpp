@@ -34,7 +34,6 @@ extern "C"
 #include "now.hpp"
 #include "pin.hpp"
 #include "prepared.hpp"
-#include "refusals.hpp"
 #include "transaction.hpp"
 
 extern "C"
@@ -140,16 +139,6 @@ raise_horizon_in_recovery()
 					errhint("Read a horizon that the primary has stored in a table, in the statement that reads the rows.")));
 }
 
-void
-require_prepared_known()
-{
-	static uint32 event = 0;
-
-	if (!wait_for_keeper([] { return horizon_memory->prepared_known.load(); }, kKeeperPatience,
-						 EXTENSION_WAIT_EVENT(event, "SnowflakeHorizonStart")))
-		raise_keeper_late();
-}
-
 [[noreturn]] static void
 raise_unknown_prepared()
 {
@@ -157,6 +146,16 @@ raise_unknown_prepared()
 					errmsg("the snowflake horizon is not known to this transaction"),
 					errdetail("It began before the background worker \"snowflake keeper\" had looked for prepared transactions from before the start of the server."),
 					errhint("Try again in a new transaction.")));
+}
+
+void
+require_prepared_known()
+{
+	static uint32 event = 0;
+
+	if (!wait_for_keeper([] { return horizon_memory->prepared_known.load(); }, kKeeperPatience,
+						 EXTENSION_WAIT_EVENT(event, "SnowflakeHorizonStart")))
+		raise_unknown_prepared();
 }
 
 int64_t
@@ -222,6 +221,14 @@ struct KnownHorizon
 	int64_t		value;
 };
 
+static KnownHorizon newest_known = {};
+
+void
+forget_known_horizon()
+{
+	newest_known = {};
+}
+
 /*
  * The same throughout a statement, although it is called again and again: in this
  * place of a plan, which may be a cursor's, or else anywhere in the transaction.
@@ -229,18 +236,17 @@ struct KnownHorizon
 static int64_t
 known_horizon(FmgrInfo *place)
 {
-	static KnownHorizon newest = {};
 	const Snapshot snapshot = GetActiveSnapshot();
 	const HorizonKey key = {transaction_number, snapshot->xmin, snapshot->xmax, snapshot->xcnt};
 	KnownHorizon *known = static_cast<KnownHorizon *>(place->fn_extra);
 
 	if (known && known->key == key) [[likely]]
 		return known->value;
-	if (!(newest.key == key))
-		newest = {key, horizon_of_active_snapshot()};
+	if (!(newest_known.key == key))
+		newest_known = {key, horizon_of_active_snapshot()};
 	if (!known)
 		known = static_cast<KnownHorizon *>(MemoryContextAlloc(place->fn_mcxt, sizeof(KnownHorizon)));
-	*known = newest;
+	*known = newest_known;
 	place->fn_extra = known;
 	return known->value;
 }

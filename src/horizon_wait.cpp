@@ -93,7 +93,10 @@ wait_for_horizon(int64_t id, int64_t timeout)
 	{
 		let_time_pass(id);
 		if (horizon_now() >= id)
+		{
+			forget_known_horizon();
 			return true;
+		}
 
 		const int64_t left = timeout - since_start.elapsed_ms();
 

@@ -164,6 +164,17 @@ call_fails($node, 'own ID', q{BEGIN; SELECT snowflake_next() AS id \gset} . "\n"
 call_fails($node, 'repeatable read', q{BEGIN ISOLATION LEVEL REPEATABLE READ; SELECT snowflake_wait_for_horizon(1, '1 s')}, '25000',
 	qr/cannot wait for the snowflake horizon in isolation level "repeatable read"/);
 
+# A transaction that ends without having written leaves all snapshots as they are.
+$writer->query_safe('BEGIN');
+$id = $writer->query_safe('SELECT snowflake_next()');
+$other = $node->background_psql('postgres', on_error_stop => 1);
+$other->query_safe('BEGIN');
+is($other->query_safe($horizon), $id - 1, 'held back by one that has not written');
+$writer->query_safe('COMMIT');
+is($other->query_safe("SELECT snowflake_wait_for_horizon($id, '1 min')"), 't', 'the wait ends with it');
+cmp_ok($other->query_safe($horizon), '>=', $id, 'and the next statement has the horizon');
+$other->query_safe('COMMIT');
+
 # The trigger.
 my $insert = 'INSERT INTO event (id) ';
 $id = next_id($node);
