@@ -5,7 +5,7 @@
 #
 # Ruled out: a row that becomes visible below the position of a reader.
 #
-# TAIL_SECONDS=…  for how long, instead of 15 s.  TAIL_SEED=…  the dice.
+# TAIL_SECONDS=…  for how long, instead of 10 s.  TAIL_SEED=…  the dice.
 use strict;
 use warnings;
 
@@ -23,6 +23,6 @@ make_tail_schema($primary);
 my $standby = new_standby($primary, 'standby');
 my $subscriber = new_tail_subscriber($primary);
 
-run_tail($ENV{TAIL_SECONDS} || 15, $ENV{TAIL_SEED} || time, $primary, $standby, $subscriber);
+run_tail($ENV{TAIL_SECONDS} || 10, $ENV{TAIL_SEED} || time, $primary, $standby, $subscriber);
 $_->stop foreach $subscriber, $standby, $primary;
 done_testing();
