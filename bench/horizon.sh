@@ -82,8 +82,8 @@ count_calls() {
 	sql_on "$1" -c "CREATE EXTENSION IF NOT EXISTS snowflake" 2>/dev/null
 	pid=$({
 		echo "SELECT pg_backend_pid();"
-		yes "$4;" | head -n "$calls"
-	} | sql_on "$1" | head -n 1)
+		awk -v query="$4;" -v n="$calls" 'BEGIN { while (n-- > 0) print query }'
+	} | sql_on "$1" | sed -n 1p)
 	file=$work/callgrind.$pid
 	tries=0
 	until grep -qs '^totals:' "$file"; do
