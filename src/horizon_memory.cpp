@@ -24,7 +24,7 @@ HorizonMemory *horizon_memory = nullptr;
 static int
 prepared_size()
 {
-	return max_prepared_xacts + MaxBackends;
+	return max_prepared_xacts > 0 ? max_prepared_xacts + MaxBackends : 0;
 }
 
 Size
