@@ -10,6 +10,7 @@
  * goes on with another one, a reader from where it was.  Prints TAP.
  */
 #include <algorithm>
+#include <ctime>
 #include <functional>
 #include <iterator>
 #include <mutex>
@@ -91,7 +92,14 @@ keep_writing(const Writer &writer, const std::string &conninfo, uint64_t seed, W
 	Dice		dice(seed);
 
 	while (writing)
+	{
+		if (!writer.in_quiet && time(nullptr) % 2)
+		{
+			std::this_thread::sleep_for(10ms);
+			continue;
+		}
 		state->turns += try_turn(writer.name, session, [&] { writer.turn(session, dice); });
+	}
 }
 
 /* Goes on until it is past the last row. */

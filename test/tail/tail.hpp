@@ -16,6 +16,12 @@ struct Writer
 	const char *name;
 	std::string settings;
 	void		(*turn)(Session &, Dice &);
+
+	/*
+	 * Only these write in every other second: with all of them somebody always
+	 * holds the horizon back, which hides what is wrong with its upper end.
+	 */
+	bool		in_quiet = false;
 };
 
 enum class Where

@@ -161,8 +161,8 @@ static const std::string kParallel =
 	"SET parallel_setup_cost = 0; SET parallel_tuple_cost = 0; SET min_parallel_table_scan_size = 0; SET max_parallel_workers_per_gather = 2";
 
 const std::vector<Writer> writers = {
-	{"autocommit", "", autocommit},
-	{"autocommit again", "", autocommit},
+	{"autocommit", "", autocommit, true},
+	{"autocommit again", "", autocommit, true},
 	{"block", "", block},
 	{"block again", "", block},
 	{"ID first", "", id_first},
@@ -174,6 +174,6 @@ const std::vector<Writer> writers = {
 	{"COPY", "", copy},
 	{"deferred trigger", "", deferred},
 	{"two phases", "", two_phases},
-	{"the second phase", "", finish_prepared},
+	{"the second phase", "", finish_prepared, true},
 	{"killed", "", killed},
 };
