@@ -20,6 +20,8 @@
 
 extern "C"
 {
+#include "access/transam.h"
+#include "access/xact.h"
 #include "access/xlog.h"
 #include "miscadmin.h"
 #include "storage/lwlock.h"
@@ -51,6 +53,11 @@ public:
 	explicit Sight(const SnapshotData &snapshot)
 		: snapshot_(snapshot), xmin_(full_xid(snapshot.xmin)), xmax_(full_xid(snapshot.xmax))
 	{
+		TransactionId newest = snapshot.xmax;
+
+		/* Some transaction IDs are never used. */
+		TransactionIdRetreat(newest);
+		known_from_ = IsolationUsesXactSnapshot() ? xmin_ : full_xid(newest);
 	}
 
 	/* Has it ended for the snapshot? */
@@ -67,17 +74,22 @@ public:
 		return std::find(static_cast<const TransactionId *>(snapshot_.xip), end, static_cast<TransactionId>(xid)) == end;
 	}
 
-	/* Was the snapshot taken after a time at which this was the newest to have ended? */
+	/*
+	 * Was the snapshot taken after a time at which this was the newest to have ended?
+	 * One that was imported may be logical decoding's, which follows the WAL and not
+	 * the array of running transactions: then only xmin tells.
+	 */
 	bool
 	is_after(uint64_t latest) const
 	{
-		return latest < xmax_ - 1;
+		return latest < known_from_;
 	}
 
 private:
 	const SnapshotData &snapshot_;
 	uint64_t	xmin_;
 	uint64_t	xmax_;
+	uint64_t	known_from_;
 };
 
 static int64_t
