@@ -15,6 +15,7 @@ extern "C"
 #include "catalog/pg_type.h"
 #include "commands/trigger.h"
 #include "executor/spi.h"
+#include "utils/lsyscache.h"
 #include "utils/rel.h"
 }
 
@@ -63,7 +64,11 @@ key_column(const TriggerData &trigger)
 		ereport(ERROR, (errcode(ERRCODE_UNDEFINED_COLUMN),
 						errmsg("column \"%s\" of relation \"%s\" does not exist", name, RelationGetRelationName(trigger.tg_relation)),
 						errhint("Name the key's column as the argument of trigger \"%s\".", trigger.tg_trigger->tgname)));
-	if (SPI_gettypeid(columns, number) != INT8OID)
+	if (TupleDescAttr(columns, number - 1)->attgenerated != '\0')
+		ereport(ERROR, (errcode(ERRCODE_WRONG_OBJECT_TYPE),
+						errmsg("column \"%s\" of relation \"%s\" is a generated column", name, RelationGetRelationName(trigger.tg_relation)),
+						errdetail("Its value is not known yet when trigger \"%s\" is fired.", trigger.tg_trigger->tgname)));
+	if (getBaseType(SPI_gettypeid(columns, number)) != INT8OID)
 		ereport(ERROR, (errcode(ERRCODE_DATATYPE_MISMATCH),
 						errmsg("column \"%s\" of relation \"%s\" is not of type bigint", name, RelationGetRelationName(trigger.tg_relation))));
 	return number;
@@ -91,8 +96,10 @@ raise_not_own(const TriggerData &trigger, int64_t id)
 						? errdetail("This transaction has not taken an ID.")
 						: errdetail("The IDs that this transaction took are of worker ID %d, and not below %lld.",
 									shared->generator.window().worker, (long long) first),
-					errhint("Readers of \"%s\" that follow snowflake_horizon() could miss the row. Let the column's default make the ID, or call snowflake_next() in the transaction that inserts the row.",
-							RelationGetRelationName(trigger.tg_relation)),
+					trigger.tg_relation->rd_rel->relispartition && TRIGGER_FIRED_BY_INSERT(trigger.tg_event)
+						? errhint("An UPDATE that moves a row to another partition inserts it there. Otherwise, let the column's default make the ID, or call snowflake_next() in the transaction that inserts the row.")
+						: errhint("Readers of \"%s\" that follow snowflake_horizon() could miss the row. Let the column's default make the ID, or call snowflake_next() in the transaction that inserts the row.",
+								  RelationGetRelationName(trigger.tg_relation)),
 					errtable(trigger.tg_relation)));
 }
 

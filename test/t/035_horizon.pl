@@ -189,13 +189,23 @@ is(sql("$insert SELECT snowflake_next(300) RETURNING 1") =~ tr/1//, 300, 'many o
 is(sql(q{UPDATE event SET id = id, what = 'again' WHERE what = 'awaited' RETURNING what}), 'again', 'a key that stays');
 call_fails($node, 'a key that changes', q{UPDATE event SET id = id + 1 WHERE what = 'again'}, '23000', qr/was not taken/);
 sql(q{
-	CREATE TABLE named (k bigint, id text);
+	CREATE TABLE moving (id bigint DEFAULT snowflake_next(), part int) PARTITION BY LIST (part);
+	CREATE TABLE moving_1 PARTITION OF moving FOR VALUES IN (1);
+	CREATE TABLE moving_2 PARTITION OF moving FOR VALUES IN (2);
+	CREATE TRIGGER own BEFORE INSERT OR UPDATE OF id ON moving FOR EACH ROW EXECUTE FUNCTION snowflake_require_own_id();
+	INSERT INTO moving (part) VALUES (1)});
+call_fails($node, 'a row that moves', 'UPDATE moving SET part = 2', '23000', qr/was not taken/,
+	qr/An UPDATE that moves a row to another partition inserts it there\./);
+sql(q{
+	CREATE DOMAIN key AS bigint CHECK (value > 0);
+	CREATE TABLE named (k key, id text, g bigint GENERATED ALWAYS AS (k + 1) STORED);
 	CREATE TRIGGER own BEFORE INSERT ON named FOR EACH ROW EXECUTE FUNCTION snowflake_require_own_id('k')});
-is(sql('INSERT INTO named (k) VALUES (snowflake_next()), (NULL) RETURNING 1') =~ tr/1//, 2, 'a column of another name, and null');
+is(sql('INSERT INTO named (k) VALUES (snowflake_next()), (NULL) RETURNING 1') =~ tr/1//, 2, 'a column of another name, a domain, and null');
 call_fails($node, 'another name', 'INSERT INTO named (k) VALUES (1)', '23000', qr/ID 1 was not taken/);
 foreach my $wrong (
 	[ 'BEFORE INSERT', q{snowflake_require_own_id('nothing')}, '42703', qr/column "nothing" of relation "named" does not exist/ ],
 	[ 'BEFORE INSERT', q{snowflake_require_own_id('id')}, '42804', qr/column "id" of relation "named" is not of type bigint/ ],
+	[ 'BEFORE INSERT', q{snowflake_require_own_id('g')}, '42809', qr/column "g" of relation "named" is a generated column/ ],
 	[ 'BEFORE INSERT', q{snowflake_require_own_id('k', 'id')}, '39P01', qr/trigger "own" has more than one argument/ ],
 	[ 'AFTER INSERT', q{snowflake_require_own_id('k')}, '39P01', qr/must be fired BEFORE INSERT OR UPDATE, FOR EACH ROW/ ])
 {
