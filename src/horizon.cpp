@@ -1,6 +1,6 @@
 /*
  * horizon.cpp
- *		snowflake_horizon(): reads who has taken an ID and not ended.
+ *		Reads who has taken an ID and not ended.
  *
  * The order is all that matters:
  *
@@ -34,14 +34,7 @@ extern "C"
 #include "keeper_wait.hpp"
 #include "newest_id.hpp"
 #include "now.hpp"
-#include "pin.hpp"
 #include "prepared.hpp"
-#include "transaction.hpp"
-
-extern "C"
-{
-SQL_FUNCTION(snowflake_horizon);
-}
 
 namespace snowflake
 {
@@ -213,65 +206,4 @@ horizon_lag()
 	return below == Announcement::kNone - 1 ? 0 : std::max<int64_t>(now_ms() - layout.decompose(below + 1).ms, 0);
 }
 
-/*
- * A horizon is for one snapshot of one transaction.  Snapshots of a transaction
- * that agree in this see the same.
- */
-struct HorizonKey
-{
-	uint64_t	transaction;
-	TransactionId xmin;
-	TransactionId xmax;
-	uint32		running;
-
-	bool		operator==(const HorizonKey &) const = default;
-};
-
-struct KnownHorizon
-{
-	HorizonKey	key;
-	int64_t		value;
-};
-
-static KnownHorizon newest_known = {};
-
-void
-forget_known_horizon()
-{
-	newest_known = {};
-}
-
-/*
- * The same throughout a statement, although it is called again and again: in this
- * place of a plan, which may be a cursor's, or else anywhere in the transaction.
- */
-static int64_t
-known_horizon(FmgrInfo *place)
-{
-	const Snapshot snapshot = GetActiveSnapshot();
-	const HorizonKey key = {transaction_number, snapshot->xmin, snapshot->xmax, snapshot->xcnt};
-	KnownHorizon *known = static_cast<KnownHorizon *>(place->fn_extra);
-
-	if (known && known->key == key) [[likely]]
-		return known->value;
-	if (!(newest_known.key == key))
-		newest_known = {key, horizon_of_active_snapshot()};
-	if (!known)
-		known = static_cast<KnownHorizon *>(MemoryContextAlloc(place->fn_mcxt, sizeof(KnownHorizon)));
-	*known = newest_known;
-	place->fn_extra = known;
-	return known->value;
-}
-
 } // namespace snowflake
-
-using namespace snowflake;
-
-Datum
-snowflake_horizon(PG_FUNCTION_ARGS)
-{
-	require_layout();
-	if (!ActiveSnapshotSet())
-		elog(ERROR, "no active snapshot");
-	PG_RETURN_INT64(known_horizon(fcinfo->flinfo));
-}

@@ -32,13 +32,6 @@ int64_t		horizon_now();
  */
 int64_t		horizon_lag();
 
-/*
- * Has the next statement read a new one, although its snapshot sees the same: a
- * transaction that has ended without having written changes no snapshot.  A
- * cursor keeps its own.
- */
-void		forget_known_horizon();
-
 /* Waits until the keeper has found what was prepared before a restart. */
 void		require_prepared_known();
 

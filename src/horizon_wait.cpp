@@ -22,6 +22,7 @@ extern "C"
 #include "core/stopwatch.hpp"
 #include "horizon.hpp"
 #include "horizon_memory.hpp"
+#include "known_horizon.hpp"
 #include "newest_id.hpp"
 #include "now.hpp"
 #include "pin.hpp"
@@ -94,7 +95,7 @@ wait_for_horizon(int64_t id, int64_t timeout)
 		let_time_pass(id);
 		if (horizon_now() >= id)
 		{
-			forget_known_horizon();
+			forget_known_horizons();
 			return true;
 		}
 
