@@ -15,6 +15,115 @@
 namespace snowflake
 {
 
+/* Takes the parts of a text off its front. */
+class TextReader
+{
+public:
+	constexpr explicit TextReader(std::string_view text) noexcept : text_(text) {}
+
+	constexpr bool
+	at_end() const noexcept
+	{
+		return text_.empty();
+	}
+
+	constexpr bool
+	take(std::string_view expected) noexcept
+	{
+		if (!text_.starts_with(expected))
+			return false;
+		text_.remove_prefix(expected.size());
+		return true;
+	}
+
+	/* Is there one of these, and a digit after it? */
+	constexpr bool
+	take_before_digit(std::string_view separators) noexcept
+	{
+		if (text_.size() < 2 || separators.find(text_[0]) == separators.npos || !is_digit(text_[1]))
+			return false;
+		text_.remove_prefix(1);
+		return true;
+	}
+
+	/* A number of this many digits; -1 if there are fewer. */
+	constexpr int
+	number(int digits) noexcept
+	{
+		int			value = 0;
+
+		for (int n = 0; n < digits; n++)
+		{
+			if (text_.empty() || !is_digit(text_.front()))
+				return -1;
+			value = value * 10 + (text_.front() - '0');
+			text_.remove_prefix(1);
+		}
+		return value;
+	}
+
+	/* The milliseconds of one to three digits after a decimal point; -1 if there is none. */
+	constexpr int
+	fraction() noexcept
+	{
+		int			value = number(1);
+
+		if (value < 0)
+			return -1;
+		for (int n = 1; n < 3; n++)
+			value = value * 10 + (at_end() || !is_digit(text_.front()) ? 0 : number(1));
+		return value;
+	}
+
+private:
+	static constexpr bool
+	is_digit(char c) noexcept
+	{
+		return c >= '0' && c <= '9';
+	}
+
+	std::string_view text_;
+};
+
+/* The date's first millisecond. */
+constexpr std::optional<int64_t>
+parse_date(TextReader &reader) noexcept
+{
+	const int	year = reader.number(4);
+	const bool	dash1 = reader.take("-");
+	const int	month = reader.number(2);
+	const bool	dash2 = reader.take("-");
+	const int	day = reader.number(2);
+
+	if (year < 0 || month < 0 || day < 0 || !dash1 || !dash2)
+		return {};
+
+	const std::chrono::year_month_day date{std::chrono::year(year),
+										   std::chrono::month(static_cast<unsigned>(month)),
+										   std::chrono::day(static_cast<unsigned>(day))};
+
+	if (!date.ok())
+		return {};
+	return int64_t{std::chrono::sys_days(date).time_since_epoch().count()} * 86'400'000;
+}
+
+/* The milliseconds since midnight. */
+constexpr std::optional<int64_t>
+parse_time(TextReader &reader) noexcept
+{
+	const int	hour = reader.number(2);
+	const bool	colon1 = reader.take(":");
+	const int	minute = reader.number(2);
+	const bool	colon2 = reader.take(":");
+	const int	second = reader.number(2);
+	const int	fraction = reader.take(".") ? reader.fraction() : 0;
+
+	if (hour < 0 || hour > 23 || minute < 0 || minute > 59 || second < 0 || second > 59 ||
+		!colon1 || !colon2 || fraction < 0)
+		return {};
+	return ((int64_t{hour} * 60 + minute) * 60 + second) * 1000 + fraction;
+}
+
 /*
  * Parses an ISO 8601 text into Unix milliseconds; nothing if it is not of this form:
  *
@@ -26,83 +135,20 @@ namespace snowflake
 constexpr std::optional<int64_t>
 parse_epoch(std::string_view text) noexcept
 {
-	const auto take = [&text](std::string_view expected) noexcept
-	{
-		if (!text.starts_with(expected))
-			return false;
-		text.remove_prefix(expected.size());
-		return true;
-	};
-	/* Takes min to max digits; -1 if there are fewer. */
-	const auto number = [&text](int min, int max, int *digits = nullptr) noexcept
-	{
-		int			value = 0;
-		int			n = 0;
+	TextReader	reader(text);
+	const auto	date = parse_date(reader);
+	const auto	time = date && reader.take_before_digit("T ") ? parse_time(reader) : 0;
 
-		while (n < max && !text.empty() && text.front() >= '0' && text.front() <= '9')
-		{
-			value = value * 10 + (text.front() - '0');
-			text.remove_prefix(1);
-			n++;
-		}
-		if (digits)
-			*digits = n;
-		return n < min ? -1 : value;
-	};
-
-	const int	year = number(4, 4);
-	const bool	dash1 = take("-");
-	const int	month = number(2, 2);
-	const bool	dash2 = take("-");
-	const int	day = number(2, 2);
-
-	if (year < 0 || month < 0 || day < 0 || !dash1 || !dash2)
+	if (!date || !time)
 		return {};
 
-	const std::chrono::year_month_day date{std::chrono::year(year),
-										   std::chrono::month(static_cast<unsigned>(month)),
-										   std::chrono::day(static_cast<unsigned>(day))};
+	const bool	zone_follows = reader.take(" ") || !reader.at_end();
 
-	if (!date.ok())
+	if (zone_follows && !reader.take("Z") && !reader.take("UTC") && !reader.take("+00:00") && !reader.take("+00"))
 		return {};
-
-	int64_t		ms = int64_t{std::chrono::sys_days(date).time_since_epoch().count()} * 86'400'000;
-
-	if (text.size() > 1 && (text[0] == 'T' || text[0] == ' ') && text[1] >= '0' && text[1] <= '9')
-	{
-		text.remove_prefix(1);
-
-		const int	hour = number(2, 2);
-		const bool	colon1 = take(":");
-		const int	minute = number(2, 2);
-		const bool	colon2 = take(":");
-		const int	second = number(2, 2);
-
-		if (hour < 0 || hour > 23 || minute < 0 || minute > 59 || second < 0 || second > 59 ||
-			!colon1 || !colon2)
-			return {};
-		ms += ((int64_t{hour} * 60 + minute) * 60 + second) * 1000;
-
-		if (take("."))
-		{
-			int			digits = 0;
-			int			fraction = number(1, 3, &digits);
-
-			if (fraction < 0)
-				return {};
-			for (; digits < 3; digits++)
-				fraction *= 10;
-			ms += fraction;
-		}
-	}
-
-	const bool	zone_follows = take(" ") || !text.empty();
-
-	if (zone_follows && !take("Z") && !take("UTC") && !take("+00:00") && !take("+00"))
+	if (!reader.at_end())
 		return {};
-	if (!text.empty())
-		return {};
-	return ms;
+	return *date + *time;
 }
 
 } // namespace snowflake
