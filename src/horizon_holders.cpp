@@ -40,11 +40,14 @@ put_backends(ReturnSetInfo *result)
 	{
 		const int64_t first = horizon_memory->announcements[i].first();
 		const int	pid = GetPGProcByNumber(i)->pid;
+
+		if (first == Announcement::kNone || pid == 0)
+			continue;
+
 		Datum		values[kColumns] = {Int32GetDatum(pid), Datum{0}, Int64GetDatum(first)};
 		bool		nulls[kColumns] = {false, true, false};
 
-		if (first != Announcement::kNone && pid != 0)
-			tuplestore_putvalues(result->setResult, result->setDesc, values, nulls);
+		tuplestore_putvalues(result->setResult, result->setDesc, values, nulls);
 	}
 }
 
@@ -55,11 +58,14 @@ put_prepared(ReturnSetInfo *result)
 	for (int i = 0; i < horizon_memory->prepared_size; i++)
 	{
 		const PreparedEntry entry = horizon_memory->prepared[i];
+
+		if (entry.xid == 0 || !is_running(entry.xid))
+			continue;
+
 		Datum		values[kColumns] = {Datum{0}, TransactionIdGetDatum(static_cast<TransactionId>(entry.xid)), Int64GetDatum(entry.first)};
 		bool		nulls[kColumns] = {true, false, false};
 
-		if (entry.xid != 0 && is_running(entry.xid))
-			tuplestore_putvalues(result->setResult, result->setDesc, values, nulls);
+		tuplestore_putvalues(result->setResult, result->setDesc, values, nulls);
 	}
 	LWLockRelease(horizon_memory->prepared_lock);
 }

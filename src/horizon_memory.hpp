@@ -34,15 +34,6 @@ struct PreparedEntry
 
 struct HorizonMemory
 {
-	/* What was prepared before this memory was made is known. */
-	std::atomic<bool> prepared_known;
-
-	/* Of each backend, the transaction that it was in when that was found out. */
-	LocalTransactionId *in_before;
-
-	/* Who has it may append to the ring. */
-	slock_t		ring_lock;
-
 	EndedRing	ended;
 
 	/* Of each backend, by the number of its process; MaxBackends of them. */
@@ -50,8 +41,17 @@ struct HorizonMemory
 
 	/* Protects the entries: as many as can be prepared or preparing at once. */
 	LWLock	   *prepared_lock;
-	int			prepared_size;
 	PreparedEntry *prepared;
+	int			prepared_size;
+
+	/* What was prepared before this memory was made is known. */
+	std::atomic<bool> prepared_known;
+
+	/* Who has it may append to the ring. */
+	slock_t		ring_lock;
+
+	/* Of each backend, the transaction that it was in when prepared_known was set. */
+	LocalTransactionId *in_before;
 };
 
 /* nullptr unless the library was preloaded. */

@@ -117,13 +117,14 @@ struct RunningPlan
 static RunningPlan *running_plans = nullptr;
 
 extern "C" void
-snowflake_forget_plan(void *ended)
+snowflake_forget_plan(void *argument)
 {
+	RunningPlan *ended = static_cast<RunningPlan *>(argument);
 	RunningPlan **link = &running_plans;
 
 	while (*link != ended)
 		link = &(*link)->next;
-	*link = (*link)->next;
+	*link = ended->next;
 }
 
 static RunningPlan *
