@@ -43,9 +43,9 @@ report_growth() {
 		SELECT bits, round(allowed::numeric, 3), round(one::numeric, 3), round(two::numeric, 3), round(eight::numeric, 3) FROM growth_figure ORDER BY bits"
 	sql -F ' ' -c "SELECT * FROM growth_figure ORDER BY bits" >"$work/growth.dat"
 	plot growth <<-'GNUPLOT'
-		set title "IDs a second, snowflake_next(10000)"
+		set title "IDs per second, snowflake_next(10000)"
 		set xlabel "snowflake.worker_bits"
-		set ylabel "million a second"
+		set ylabel "million per second"
 		set logscale y 10
 		set format y "%g"
 		plot data using 1:3 with linespoints title "1 client", \

@@ -135,8 +135,8 @@ report_inserts() {
 	TEXT
 	sql -F ' ' -c "SELECT key, inserts(key, 'single', 1e3), inserts(key, 'multi', 1e3), inserts(key, 'copy', 1e3), inserts(key, 'select', 1e3) FROM insert_key ORDER BY key" >"$work/inserts.dat"
 	plot inserts <<-'GNUPLOT'
-		set title "Rows a second by key"
-		set ylabel "thousand a second"
+		set title "Rows per second by key"
+		set ylabel "thousand per second"
 		set style data histograms
 		set style fill solid 0.8
 		set yrange [0:]

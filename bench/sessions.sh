@@ -65,9 +65,9 @@ report_sessions() {
 		  FROM session_figure GROUP BY clients ORDER BY clients"
 	sql -F ' ' -c "SELECT clients, sum(rate) FILTER (WHERE series = 1), sum(rate) FILTER (WHERE series = 2), sum(rate) FILTER (WHERE series = 3) FROM session_figure GROUP BY clients ORDER BY clients" >"$work/sessions.dat"
 	plot sessions <<-'GNUPLOT'
-		set title "IDs a second of all clients, 1000 a query"
+		set title "IDs per second of all clients, 1000 per query"
 		set xlabel "clients"
-		set ylabel "million a second"
+		set ylabel "million per second"
 		set logscale x 2
 		set yrange [0:]
 		set key top left
