@@ -32,12 +32,13 @@
  * SWAP_RELAXED and NEWEST_LATE); entry of the ring and withdrawal, against
  * announcements and ring (see APPEND_LATE and RING_FIRST).
  *
- * Left out: entries of the ring that are overwritten, and its fences; parallel
- * workers; subtransactions; recovery and promotions; snowflake_forget_mark(); how
+ * Left out: entries of the ring that are overwritten, and its fences;
+ * subtransactions; recovery and promotions; snowflake_forget_mark(); how
  * long a horizon is remembered; more than one entry for prepared transactions, and
  * more than two backends.
  *
  * With no option: commits and rollbacks.  -DPREPARE=1: prepared transactions.
+ * -DPARALLEL=1: one backend, with a parallel worker.
  * -DCHANGES=1: a change of the worker ID.  -DCHANGES=1 -DCRASH=1: that or a crash,
  * and the newest ID is read at once.
  */
@@ -50,6 +51,9 @@
 #endif
 #ifndef PREPARE
 #define PREPARE		0
+#endif
+#ifndef PARALLEL
+#define PARALLEL	0			/* the second backend is the first one's worker */
 #endif
 #ifndef CRASH
 #define CRASH		0
@@ -88,6 +92,12 @@ mtype:Break = {
 	APPEND_LATE,				/* appends after the withdrawal */
 	LATEST_UNLOCKED,			/* reads the latest before it has the lock */
 	STAY_ANNOUNCED,				/* does not withdraw when it is rolled back */
+	SETTLE_LATER,				/* announces its second ID instead of its first */
+
+	/* a parallel worker */
+	WORKER_SILENT,				/* does not announce */
+	WORKER_ENDS,				/* withdraws what it announced for its leader */
+	SETTLE_WITH_WORKER,			/* the leader announces its own first ID instead of the bound */
 
 	/* a prepared one */
 	PREPARED_FORGOTTEN,			/* is not remembered */
@@ -161,7 +171,9 @@ byte	prepared_first;			/* a lock has it */
 /* ---- The backends, each with its announcement. ---- */
 
 mtype:Step = {
-	IDLE, OPEN_READ, TICK_READ, CLOSED_READ, BOUND, READY,		/* newest_id() and the claim */
+	IDLE, OPEN_READ, TICK_READ, CLOSED_READ, BOUND,				/* newest_id() */
+	FRESH, CLAIMED, READY,										/* the first claim, and more */
+	LED,														/* only a worker has announced */
 	ENDED, LOCKED, APPENDED, WITHDRAWN,							/* the end */
 	REMEMBERED,													/* a PREPARE */
 	NEWEST, ANNOUNCED, PREPARED, RING, ALL_READ					/* the reader */
@@ -183,6 +195,10 @@ Backend	backend[BACKENDS];
 #define RESET_BACKEND(i) \
 	backend[i].at = IDLE; backend[i].bound = 0; backend[i].w = 0; \
 	backend[i].xid = 0; backend[i].id = NONE; backend[i].latest = 0
+
+/* Its parallel worker, while there is one. */
+mtype:Step parallel = IDLE;
+byte	parallel_bound;
 
 /* ---- The keeper. ---- */
 
@@ -280,7 +296,7 @@ byte	spare;
 inline sort()
 {
 	if
-	:: KEY(0) > KEY(1) ->
+	:: !PARALLEL && KEY(0) > KEY(1) ->
 		EXCHANGE(at); EXCHANGE(first); EXCHANGE(bound); EXCHANGE(id);
 		EXCHANGE(xid); EXCHANGE(latest); EXCHANGE(w); EXCHANGE(looked)
 	:: else
@@ -290,14 +306,20 @@ inline sort()
 /* ---- A backend: see transaction.cpp and prepared.cpp. ---- */
 
 #define MAY_CLAIM \
-	(tick < IDS + changes * SEQ && (me.at == READY || (BROKEN(ANNOUNCE_LATE) && me.at == BOUND)))
+	(tick < IDS + changes * SEQ && \
+	 (me.at == FRESH || me.at == READY || (BROKEN(ANNOUNCE_LATE) && me.at == BOUND)))
 
-#define MAY_END		(me.at == READY && (me.bound == 0 || BROKEN(SWAP_RELAXED)))
+#define MAY_END \
+	((me.at == READY || me.at == LED) && (me.bound == 0 || BROKEN(SWAP_RELAXED)) && parallel == IDLE)
+
+/* Nobody else may have taken an ID of this transaction. */
+#define MAY_SETTLE \
+	(me.first == NONE && (parallel == IDLE || BROKEN(SETTLE_WITH_WORKER)) && !BROKEN(SWAP_RELAXED))
 
 #define MAY_PREPARE \
 	(PREPARE && MAY_END && me.xid != 0 && prepared_xid == 0 && !RUNS(entry_xid) && late_xid == 0 && ring_lock == 0)
 
-#define ASKS	(me.at == IDLE || (me.at == READY && me.id != NONE && me.bound == 0))
+#define ASKS	(me.at == IDLE || me.at == LED || (me.at == READY && me.id != NONE && me.bound == 0))
 
 inline announce()
 {
@@ -322,10 +344,10 @@ inline remember(first_id)
 	fi
 }
 
-active [BACKENDS] proctype Backends() provided (at != ALL_READ)
+active [BACKENDS] proctype Backends() provided (at != ALL_READ && (!PARALLEL || _pid == 0))
 {
 	do
-	:: d_step { me.xid == 0 && next_xid <= XIDS && (me.at == IDLE || me.at == READY) ->
+	:: d_step { me.xid == 0 && next_xid <= XIDS && (me.at == IDLE || me.at == READY) && parallel == IDLE ->
 				me.xid = next_xid; running = running | BIT(next_xid); next_xid++; sort() }
 
 	/* What is newest?  It may be asked again after a claim. */
@@ -350,16 +372,22 @@ active [BACKENDS] proctype Backends() provided (at != ALL_READ)
 
 	/* Announce it, then claim. */
 	:: d_step { me.at == BOUND ->
+				me.at = (MAY_SETTLE -> FRESH : READY);
 				if
 				:: BROKEN(SWAP_RELAXED)
 				:: else -> announce()
-				fi;
-				me.at = READY; sort() }
+				fi; sort() }
 	:: d_step { BROKEN(SWAP_RELAXED) && me.at == READY && me.bound != 0 ->
 				announce(); sort() }
 	:: d_step { MAY_CLAIM ->
-				tick = tick + 1; issued = ID(worker, tick); me.id = MIN(me.id, issued); quiet = 0;
-				sort() }
+				tick = tick + 1; issued = ID(worker, tick); quiet = 0;
+				me.at = (me.at == FRESH || (BROKEN(SETTLE_LATER) && me.id != NONE) -> CLAIMED : me.at);
+				me.bound = (me.at == CLAIMED -> issued : me.bound);
+				me.id = MIN(me.id, issued); sort() }
+	:: d_step { me.at == CLAIMED ->
+				me.first = me.bound; me.bound = 0; me.at = READY; sort() }
+	:: d_step { me.at == FRESH ->		/* the claim was cancelled */
+				me.at = READY; sort() }
 
 	/* ROLLBACK, or a COMMIT without a transaction ID. */
 	:: d_step { MAY_END || me.at == REMEMBERED ->
@@ -415,6 +443,31 @@ active [BACKENDS] proctype Backends() provided (at != ALL_READ)
 				me.first = NONE; RESET_BACKEND(_pid); sort() }
 	:: d_step { late_xid != 0 && ring_lock == 0 ->
 				append(latest, late_xid, late_first); late_xid = 0; late_first = 0; sort() }
+	od
+}
+
+/* ---- A parallel worker of the first backend. ---- */
+
+#define leader		backend[0]
+
+active proctype Worker() provided (at != ALL_READ)
+{
+	do
+	:: d_step { PARALLEL && parallel == IDLE &&
+				(leader.at == IDLE || leader.at == READY || leader.at == LED) ->
+				parallel_bound = NEWEST_ID + 1; parallel = BOUND }
+	:: d_step { parallel == BOUND ->
+				if
+				:: BROKEN(WORKER_SILENT)
+				:: else -> leader.first = MIN(leader.first, parallel_bound)
+				fi;
+				leader.at = (leader.at == IDLE -> LED : leader.at);
+				parallel_bound = 0; quiet = 0; parallel = READY }
+	:: d_step { parallel == READY && tick < IDS ->
+				tick = tick + 1; issued = ID(worker, tick); leader.id = MIN(leader.id, issued); quiet = 0 }
+	:: d_step { parallel == READY ->
+				leader.first = (BROKEN(WORKER_ENDS) -> NONE : leader.first);
+				parallel = IDLE }
 	od
 }
 
