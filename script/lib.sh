@@ -60,6 +60,7 @@ release_of() {
 		15) echo bookworm ;;
 		17) echo trixie ;;
 		18) echo sid ;;
+		19) echo experimental ;;
 	esac
 }
 

@@ -36,7 +36,7 @@ DECLARE
 BEGIN
   FOR line IN EXECUTE 'EXPLAIN (COSTS OFF) ' || query LOOP
     IF line ~ 'Index Cond:' THEN
-      RETURN regexp_replace(line, '(\$0|\(InitPlan 1\)\.col1)', 'subquery');
+      RETURN regexp_replace(line, '(\$0|\(InitPlan [^)]*\)\.col1)', 'subquery');
     END IF;
   END LOOP;
   RETURN NULL;

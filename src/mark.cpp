@@ -24,11 +24,11 @@ namespace snowflake
 {
 
 /* At the far end of the range 1 to 65534: core's own numbers start at 1. */
-static constexpr RepOriginId kMarkOrigin = 65001;
-static constexpr RepOriginId kLayoutOrigin = 65002;
+static constexpr OriginId kMarkOrigin = 65001;
+static constexpr OriginId kLayoutOrigin = 65002;
 
 static uint64_t
-read_origin(RepOriginId origin)
+read_origin(OriginId origin)
 {
 	return replorigin_get_progress(origin, false);
 }
@@ -38,7 +38,7 @@ read_origin(RepOriginId origin)
  * the latter may be past a page header that nobody has written yet.
  */
 static XLogRecPtr
-write_origin(RepOriginId origin, uint64_t value, bool go_backward)
+write_origin(OriginId origin, uint64_t value, bool go_backward)
 {
 	replorigin_advance(origin, value, InvalidXLogRecPtr, go_backward, true);
 	XLogFlush(XactLastRecEnd);

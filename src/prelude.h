@@ -41,6 +41,13 @@ extern "C"
 #define ORIGIN_STATES_SETTING "max_replication_slots"
 #endif
 
+/* The number of a replication origin. */
+#if PG_VERSION_NUM >= 190000
+using OriginId = ReplOriginId;
+#else
+using OriginId = RepOriginId;
+#endif
+
 /* The server's settings, in an array of *count. */
 #if PG_VERSION_NUM >= 160000
 #define GUC_VARIABLES(count) get_guc_variables(count)
