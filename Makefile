@@ -51,11 +51,12 @@ $(OBJS) $(OBJS:.o=.bc): $(HEADERS_ALL)
 # The core alone, without a server.
 UNIT_CXXFLAGS = -std=c++20 -O2 -g -Wall -Wextra -Isrc $(WARNINGS)
 UNIT_SOURCES = $(wildcard test/unit/*.cpp)
+UNIT_HEADERS = $(wildcard test/unit/*.hpp)
 
-test/unit/unit: $(UNIT_SOURCES) $(HEADERS_ALL)
+test/unit/unit: $(UNIT_SOURCES) $(UNIT_HEADERS) $(HEADERS_ALL)
 	$(CXX) $(UNIT_CXXFLAGS) -fsanitize=undefined -fno-sanitize-recover -o $@ $(UNIT_SOURCES) -lgtest -lgtest_main -pthread
 
-test/unit/unit_tsan: $(UNIT_SOURCES) $(HEADERS_ALL)
+test/unit/unit_tsan: $(UNIT_SOURCES) $(UNIT_HEADERS) $(HEADERS_ALL)
 	$(CXX) $(UNIT_CXXFLAGS) -fsanitize=thread -o $@ $(UNIT_SOURCES) -lgtest -lgtest_main -pthread
 
 unit: test/unit/unit test/unit/unit_tsan

@@ -147,6 +147,7 @@ CREATE FUNCTION snowflake_status(
 	OUT worker_id integer,
 	OUT worker_source text,
 	OUT state text,
+	OUT id_bits integer,
 	OUT worker_bits integer,
 	OUT sequence_bits integer,
 	OUT epoch timestamptz,

@@ -1,7 +1,7 @@
 -- snowflake_status: state of the generator
 SET timezone = 'UTC';
 SET datestyle = 'ISO';
-SELECT worker_id, worker_source, state, worker_bits, sequence_bits, epoch, time_exhausted_at
+SELECT worker_id, worker_source, state, id_bits, worker_bits, sequence_bits, epoch, time_exhausted_at
   FROM snowflake_status;
 
 -- what is counted

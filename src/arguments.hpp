@@ -13,6 +13,9 @@ extern "C"
 #include "lib/stringinfo.h"
 }
 
+#include "setting_checks.hpp"
+#include "settings.hpp"
+
 namespace snowflake
 {
 
@@ -21,13 +24,15 @@ raise_not_an_id(int64_t id)
 {
 	ereport(ERROR, (errcode(ERRCODE_NUMERIC_VALUE_OUT_OF_RANGE),
 					errmsg("%lld is not a snowflake ID", (long long) id),
-					errdetail("Snowflake IDs are not negative.")));
+					id < 0 ? errdetail("Snowflake IDs are not negative.")
+						   : errdetail("With \"%s\" = %d, the greatest ID is %lld.", kIdBits, layout.id_bits,
+									   (long long) layout.max_id())));
 }
 
 inline int64_t
 checked_id(int64_t id)
 {
-	if (id < 0) [[unlikely]]
+	if (!layout.has(id)) [[unlikely]]
 		raise_not_an_id(id);
 	return id;
 }

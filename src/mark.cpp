@@ -123,24 +123,20 @@ force_mark(int64_t unix_ms)
 	return end;
 }
 
-/* The pin's value: epoch in Unix milliseconds << 8 | worker_bits. */
-std::optional<Layout>
+std::optional<LayoutSettings>
 read_pinned_layout()
 {
 	const uint64_t value = read_origin(kLayoutOrigin);
 
 	if (value == 0)
 		return {};
-	return Layout{static_cast<int64_t>(value >> 8), static_cast<int>(value & 0xff)};
+	return LayoutSettings::unpack(value);
 }
 
 XLogRecPtr
-pin_layout(const Layout &layout)
+pin_layout(const LayoutSettings &settings)
 {
-	return write_origin(kLayoutOrigin,
-						static_cast<uint64_t>(layout.epoch_ms) << 8 |
-							static_cast<uint64_t>(layout.worker_bits),
-						false);
+	return write_origin(kLayoutOrigin, settings.pack(), false);
 }
 
 const char *

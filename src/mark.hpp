@@ -50,10 +50,10 @@ XLogRecPtr	force_mark(int64_t unix_ms);
 bool		is_of_earlier_timeline(const Mark &mark);
 
 /* The layout that this cluster's IDs have; nothing if not pinned yet. */
-std::optional<Layout> read_pinned_layout();
+std::optional<LayoutSettings> read_pinned_layout();
 
 /* Pins it, as raise_mark() does. */
-XLogRecPtr	pin_layout(const Layout &layout);
+XLogRecPtr	pin_layout(const LayoutSettings &settings);
 
 /*
  * Is everything up to this position safe on the synchronous standbys too?  True

@@ -33,10 +33,10 @@ confirm_layout()
 	if (*pinned != layout)
 		ereport(ERROR, (errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
 						errmsg("the configured snowflake layout does not match this cluster's IDs"),
-						errdetail("Configured: epoch %s, %d worker bits. Pinned when the first ID was issued: epoch %s, %d worker bits.",
-								  to_text(layout.epoch_ms), layout.worker_bits,
-								  to_text(pinned->epoch_ms), pinned->worker_bits),
-						errhint("Set \"snowflake.epoch\" and \"snowflake.worker_bits\" back to the pinned values in postgresql.conf, and restart the server.")));
+						errdetail("Configured: epoch %s, %d worker bits, %d ID bits. Pinned when the first ID was issued: epoch %s, %d worker bits, %d ID bits.",
+								  to_text(layout.epoch_ms), layout.worker_bits, layout.id_bits,
+								  to_text(pinned->epoch_ms), pinned->worker_bits, pinned->id_bits),
+						errhint("Set \"snowflake.epoch\", \"snowflake.worker_bits\" and \"snowflake.id_bits\" back to the pinned values in postgresql.conf, and restart the server.")));
 	layout_confirmed = true;
 }
 

@@ -14,6 +14,7 @@ namespace snowflake
 {
 
 /* Names that more than one file uses. */
+inline constexpr char kIdBits[] = "snowflake.id_bits";
 inline constexpr char kWorkerId[] = "snowflake.worker_id";
 inline constexpr char kWorkerBits[] = "snowflake.worker_bits";
 inline constexpr char kRegistry[] = "snowflake.registry";

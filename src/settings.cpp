@@ -3,8 +3,8 @@
  *		Defines the settings and refuses to start when one is missing, wrong or
  *		unknown.
  *
- * snowflake.worker_bits is a string, since PostgreSQL reads integer settings as C
- * does: '010' is 8, and '1.4' is 1.
+ * snowflake.id_bits and snowflake.worker_bits are strings, since PostgreSQL reads
+ * integer settings as C does: '010' is 8, and '1.4' is 1.
  */
 #include <cstdint>
 #include <optional>
@@ -30,12 +30,13 @@ extern "C"
 namespace snowflake
 {
 
-Layout		layout = {0, 10};
+constinit Layout layout = {0, 10};
 int			max_ahead = 5000;
 char	   *registry_conninfo = nullptr;
 int			lease_duration = 60'000;
 
 /* The settings as strings. */
+static char *id_bits_text = nullptr;
 static char *worker_bits_text = nullptr;
 static char *epoch = nullptr;
 
@@ -45,21 +46,44 @@ static constexpr char kEpoch[] = "snowflake.epoch";
 static constexpr char kMaxAhead[] = "snowflake.max_ahead";
 static constexpr char kLeaseDuration[] = "snowflake.lease_duration";
 
+static constexpr char kAllowedIdBits[] = "53 to 63 in plain decimal digits";
 static constexpr char kAllowedWorkerBits[] = "1 to 16 in plain decimal digits";
 static constexpr char kAllowedEpoch[] = "a date and time in UTC as in \"2023-01-01 00:00:00 UTC\", from 1970 on";
 
 static std::optional<int64_t>
+parse_bits(const char *text, int min, int max)
+{
+	const auto	bits = parse_decimal(text, max);
+
+	return bits >= min ? bits : std::nullopt;
+}
+
+static std::optional<int64_t>
+parse_id_bits(const char *text)
+{
+	return parse_bits(text, kMinIdBits, kMaxIdBits);
+}
+
+static std::optional<int64_t>
 parse_worker_bits(const char *text)
 {
-	const auto	bits = parse_decimal(text, kMaxWorkerBits);
-
-	return bits >= kMinWorkerBits ? bits : std::nullopt;
+	return parse_bits(text, kMinWorkerBits, kMaxWorkerBits);
 }
 
 /*
  * The check hooks refuse what the server would not start with, so that ALTER
  * SYSTEM does not take it either.
  */
+extern "C" bool
+snowflake_check_id_bits(char **value, void **, GucSource)
+{
+	if (parse_id_bits(*value))
+		return true;
+	GUC_check_errdetail("Allowed: %s.", kAllowedIdBits);
+	return false;
+}
+
+/* Whether the number fits "snowflake.id_bits" is left to the start: both may have changed before it. */
 extern "C" bool
 snowflake_check_worker_bits(char **value, void **, GucSource)
 {
@@ -82,34 +106,71 @@ snowflake_check_epoch(char **value, void **, GucSource)
 	return true;
 }
 
-static void
-define_layout()
+static int
+define_id_bits()
 {
-	const char *bits_found = find_setting(kWorkerBits);
-	const char *epoch_found = find_setting(kEpoch);
+	const char *found = find_setting(kIdBits);
+
+	DefineCustomStringVariable(kIdBits,
+							   "Sets the number of bits of an ID.",
+							   "53 to 63, in plain decimal digits; 53 is exact as a JavaScript number. It cannot be changed once IDs have been issued.",
+							   &id_bits_text, "63",
+							   PGC_POSTMASTER, 0, snowflake_check_id_bits, nullptr, nullptr);
+	check_text(kIdBits, found, id_bits_text, kAllowedIdBits);
+	return static_cast<int>(*parse_id_bits(id_bits_text));
+}
+
+/* The default does not fit every id_bits, either: which other to take is not guessed. */
+static int
+define_worker_bits(int id_bits)
+{
+	const char *found = find_setting(kWorkerBits);
 
 	DefineCustomStringVariable(kWorkerBits,
 							   "Sets the number of bits of an ID that hold the worker ID.",
-							   "1 to 16, in plain decimal digits. The sequence gets the rest of the 22 bits. It cannot be changed once IDs have been issued.",
+							   "1 to 16, in plain decimal digits, and at most snowflake.id_bits - 47. The sequence gets the rest of the bits below the time. It cannot be changed once IDs have been issued.",
 							   &worker_bits_text, "10",
 							   PGC_POSTMASTER, 0, snowflake_check_worker_bits, nullptr, nullptr);
-	check_text(kWorkerBits, bits_found, worker_bits_text, kAllowedWorkerBits);
-	layout.worker_bits = static_cast<int>(*parse_worker_bits(worker_bits_text));
+	check_text(kWorkerBits, found, worker_bits_text, kAllowedWorkerBits);
+
+	const int	worker_bits = static_cast<int>(*parse_worker_bits(worker_bits_text));
+
+	if (worker_bits > max_worker_bits(id_bits))
+		refuse(kWorkerBits, worker_bits_text,
+			   psprintf("1 to %d in plain decimal digits, with \"%s\" = %d", max_worker_bits(id_bits), kIdBits, id_bits));
+	return worker_bits;
+}
+
+static int64_t
+define_epoch()
+{
+	const char *found = find_setting(kEpoch);
 
 	DefineCustomStringVariable(kEpoch,
 							   "Sets the time from which IDs count milliseconds.",
 							   "ISO 8601, UTC, from 1970 on and not in the future. It cannot be changed once IDs have been issued.",
 							   &epoch, "2023-01-01 00:00:00 UTC",
 							   PGC_POSTMASTER, 0, snowflake_check_epoch, nullptr, nullptr);
-	check_text(kEpoch, epoch_found, epoch, kAllowedEpoch);
+	check_text(kEpoch, found, epoch, kAllowedEpoch);
 
-	layout.epoch_ms = *parse_epoch(epoch);
-	if (layout.epoch_ms > read_system_clock().unix_ms)
+	const int64_t epoch_ms = *parse_epoch(epoch);
+
+	if (epoch_ms > read_system_clock().unix_ms)
 		ereport(FATAL, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 						errmsg("invalid value for parameter \"%s\": \"%s\"", kEpoch, epoch),
 						errdetail("It is in the future: this server's clock shows %s.",
 								  timestamptz_to_str(GetCurrentTimestamp())),
 						errhint("Correct \"%s\" or the clock, and start the server again.", kEpoch)));
+	return epoch_ms;
+}
+
+static void
+define_layout()
+{
+	const int	id_bits = define_id_bits();
+	const int	worker_bits = define_worker_bits(id_bits);
+
+	layout = Layout(define_epoch(), worker_bits, id_bits);
 }
 
 /* libpq's own message would show the offending text, perhaps a password. */
@@ -147,6 +208,8 @@ define_registry()
 	if (!is_connection_string(registry_conninfo))
 		refuse(kRegistry, "...", "a libpq connection string");
 	is_leasing = *registry_conninfo != '\0';
+	if (is_leasing && layout.id_bits != kMaxIdBits)
+		refuse(kIdBits, id_bits_text, "63 with \"snowflake.registry\"");
 
 	DefineCustomIntVariable(kLeaseDuration,
 							"Sets how much ID time a lease reserves.",

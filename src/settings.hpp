@@ -17,7 +17,7 @@ extern int	worker_id;
 /* Where worker_id came from, as pg_settings names it. */
 extern const char *worker_source;
 
-/* From snowflake.worker_bits and snowflake.epoch. */
+/* From snowflake.id_bits, snowflake.worker_bits and snowflake.epoch. */
 extern Layout layout;
 
 /*

@@ -48,6 +48,7 @@ enum Column
 	kWorkerId,
 	kWorkerSource,
 	kState,
+	kIdBits,
 	kWorkerBits,
 	kSequenceBits,
 	kEpoch,
@@ -213,6 +214,7 @@ set_generator(Row *row, const Observation &seen)
 	row->set(kWorkerId, Int32GetDatum(leased ? seen.lease.worker : worker_id), leased || worker_id >= 0);
 	row->set(kWorkerSource, CStringGetTextDatum(worker_source));
 	row->set(kState, CStringGetTextDatum(state(seen)));
+	row->set(kIdBits, Int32GetDatum(layout.id_bits));
 	row->set(kWorkerBits, Int32GetDatum(layout.worker_bits));
 	row->set(kSequenceBits, Int32GetDatum(layout.sequence_bits()));
 	row->set(kEpoch, time_datum(0));

@@ -4,7 +4,7 @@
  *		into one on the key.
  *
  * A time is exact to the microsecond, an ID to the millisecond.  For every time
- * t and every ID that is not negative,
+ * t and every ID of the layout,
  *
  *		time of the ID >= t   exactly if   ID >= min_id(t)
  *		time of the ID <= t   exactly if   ID <= max_id(t)
@@ -14,7 +14,6 @@
 
 #include <algorithm>
 #include <cstdint>
-#include <limits>
 #include <optional>
 
 #include "layout.hpp"
@@ -37,7 +36,7 @@ min_id(const Layout &layout, UnixTime time) noexcept
 
 	if (ms >= kEndOfTime)
 		return {};
-	return std::max<int64_t>(ms, 0) << kWorkerAndSequenceBits;
+	return std::max<int64_t>(ms, 0) << layout.worker_and_sequence_bits();
 }
 
 /* The greatest possible ID for the last millisecond and later; nothing before the epoch. */
@@ -49,8 +48,8 @@ max_id(const Layout &layout, UnixTime time) noexcept
 	if (ms < 0)
 		return {};
 	if (ms >= kEndOfTime - 1)
-		return std::numeric_limits<int64_t>::max();
-	return ((ms + 1) << kWorkerAndSequenceBits) - 1;
+		return layout.max_id();
+	return ((ms + 1) << layout.worker_and_sequence_bits()) - 1;
 }
 
 /* -1, which is no ID, for the epoch and earlier; the greatest possible ID after the end. */
@@ -59,7 +58,7 @@ last_before(const Layout &layout, UnixTime time) noexcept
 {
 	const auto	id = min_id(layout, time);
 
-	return id ? *id - 1 : std::numeric_limits<int64_t>::max();
+	return id ? *id - 1 : layout.max_id();
 }
 
 } // namespace snowflake

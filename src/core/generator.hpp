@@ -111,7 +111,7 @@ starts_one_further(int64_t ms) noexcept
 constexpr int64_t
 fresh_tick(const Layout &layout, int64_t last, int64_t ms) noexcept
 {
-	constexpr int64_t kRoundMask = (int64_t{1} << (kWorkerAndSequenceBits - kMaxWorkerBits)) - 1;
+	constexpr int64_t kRoundMask = (int64_t{1} << kMinSequenceBits) - 1;
 
 	return layout.tick_of(ms) | ((last + 1 + starts_one_further(ms)) & kRoundMask);
 }

@@ -9,6 +9,7 @@
 #include <gtest/gtest.h>
 
 #include "core/bounds.hpp"
+#include "layouts.hpp"
 
 using namespace snowflake;
 
@@ -16,6 +17,7 @@ namespace
 {
 
 constexpr Layout kDefault{1672531200000, 10};
+constexpr Layout kFiftyThree{1672531200000, 3, 53};
 constexpr int64_t kMaxId = std::numeric_limits<int64_t>::max();
 
 /* The definition: compares the time of an ID, which has no microseconds, with a time. */
@@ -44,11 +46,12 @@ check(const Layout &layout, int64_t id, UnixTime time)
 void
 check_around(const Layout &layout, UnixTime time)
 {
-	std::vector<int64_t> ids{0, 1, kMaxId - 1, kMaxId};
+	const int64_t max = layout.max_id();
+	std::vector<int64_t> ids{0, 1, max - 1, max};
 
 	for (const auto &bound : {min_id(layout, time), max_id(layout, time)})
 		for (const int64_t step : {-1, 0, 1})
-			if (bound && (step < 0 ? *bound > 0 : *bound < kMaxId))
+			if (bound && (step < 0 ? *bound > 0 : *bound < max))
 				ids.push_back(*bound + step);
 	for (const int64_t id : ids)
 		check(layout, id, time);
@@ -59,7 +62,8 @@ TEST(Bounds, EveryMicrosecondOfThreeMilliseconds)
 	for (const int64_t ms : {int64_t{0}, int64_t{1}, int64_t{123456789012}, kEndOfTime - 2, kEndOfTime - 1})
 		for (const int64_t near : {ms - 1, ms, ms + 1})
 			for (int us = 0; us < 1000; us++)
-				check_around(kDefault, {kDefault.epoch_ms + near, us});
+				for (const Layout &layout : {kDefault, kFiftyThree})
+					check_around(layout, {layout.epoch_ms + near, us});
 }
 
 TEST(Bounds, AtRandom)
@@ -68,8 +72,8 @@ TEST(Bounds, AtRandom)
 
 	for (int i = 0; i < 300000; i++)
 	{
-		const Layout layout{static_cast<int64_t>(random() % 2000000000000), static_cast<int>(random() % 16) + 1};
-		const int64_t id = static_cast<int64_t>(random() >> 1);
+		const Layout layout = random_layout(random, static_cast<int64_t>(random() % 2000000000000));
+		const int64_t id = static_cast<int64_t>(random()) & layout.max_id();
 		const int64_t ms = layout.epoch_ms + layout.decompose(id).ms;
 
 		check_around(layout, {static_cast<int64_t>(random()), static_cast<int>(random() % 1000)});
@@ -100,6 +104,27 @@ TEST(Bounds, Edges)
 	EXPECT_EQ(last_before(kDefault, {epoch, 1}), (1 << 22) - 1);
 	EXPECT_EQ(last_before(kDefault, {epoch + kEndOfTime - 1, 0}), kMaxId - (1 << 22));
 	EXPECT_EQ(last_before(kDefault, {epoch + kEndOfTime - 1, 1}), kMaxId);
+}
+
+/* Every layout, at the ends of its time. */
+TEST(Bounds, EdgesOfEveryLayout)
+{
+	const int64_t epoch = 1672531200000;
+
+	for (const Layout &layout : all_layouts(epoch))
+	{
+		for (const int64_t ms : {int64_t{-1}, int64_t{0}, int64_t{1}, kEndOfTime - 2, kEndOfTime - 1, kEndOfTime})
+			for (const int us : {0, 1, 999})
+				check_around(layout, {epoch + ms, us});
+
+		EXPECT_EQ(min_id(layout, {epoch, 1}), int64_t{1} << (layout.id_bits - 41));
+		EXPECT_EQ(min_id(layout, {epoch + kEndOfTime - 1, 1}), std::nullopt);
+		EXPECT_EQ(max_id(layout, {epoch + kEndOfTime - 1, 0}), layout.max_id());
+		EXPECT_EQ(max_id(layout, {INT64_MAX, 999}), layout.max_id());
+		EXPECT_EQ(last_before(layout, {INT64_MAX, 999}), layout.max_id());
+		EXPECT_EQ(last_before(layout, {epoch + kEndOfTime - 1, 1}), layout.max_id());
+	}
+	EXPECT_EQ(last_before(kFiftyThree, {epoch + kEndOfTime - 1, 0}), (int64_t{1} << 53) - 1 - (1 << 12));
 }
 
 TEST(Bounds, Infinity)

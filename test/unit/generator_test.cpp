@@ -15,6 +15,7 @@
 #include <gtest/gtest.h>
 
 #include "core/generator.hpp"
+#include "layouts.hpp"
 
 using namespace snowflake;
 
@@ -58,9 +59,8 @@ TEST(Generator, IsClosedAtFirst)
 
 TEST(Generator, GivesTheClocksMillisecond)
 {
-	for (int bits = kMinWorkerBits; bits <= kMaxWorkerBits; bits++)
+	for (const Layout &layout : all_layouts())
 	{
-		const Layout layout{0, bits};
 		Generator	generator;
 
 		open_at(generator, layout, 0, {1, kEndOfTime});
@@ -85,11 +85,10 @@ TEST(Generator, MovesTheLowBitsAtALowRate)
 	constexpr int kShards = 16;
 	constexpr int kTimes = 16000;
 
-	for (const int bits : {kMinWorkerBits, 10, kMaxWorkerBits})
+	for (const Layout &layout : {Layout{0, kMinWorkerBits}, kLayout, Layout{0, kMaxWorkerBits}, Layout{0, 6, 53}})
 		for (const int32_t together : {1, 2, 3, 4, 8, 16})
 			for (const int64_t distance : {2, 3, 7, 16, 100, 987, 1000, 1024, 60000})
 			{
-				const Layout layout{0, bits};
 				Generator	generator;
 				int			times[kShards] = {};
 
@@ -97,7 +96,7 @@ TEST(Generator, MovesTheLowBitsAtALowRate)
 				for (int64_t now = distance; now <= distance * kTimes; now += distance)
 					times[generator.claim(layout, together, now, 1).first % kShards]++;
 				for (int i = 0; i < kShards; i++)
-					ASSERT_NEAR(times[i], kTimes / kShards, 200) << bits << " bits, " << together << " every " << distance << " ms";
+					ASSERT_NEAR(times[i], kTimes / kShards, 200) << layout.worker_bits << " of " << layout.id_bits << " bits, " << together << " every " << distance << " ms";
 			}
 }
 
@@ -177,9 +176,8 @@ TEST(Generator, StopsAtTheWindow)
 
 TEST(Generator, TimeBitsAreUsedUp)
 {
-	for (int bits = kMinWorkerBits; bits <= kMaxWorkerBits; bits++)
+	for (const Layout &layout : all_layouts())
 	{
-		const Layout layout{0, bits};
 		Generator	generator;
 		const int64_t left = layout.max_sequence() + 1;
 
@@ -189,7 +187,7 @@ TEST(Generator, TimeBitsAreUsedUp)
 
 		ASSERT_EQ(claim.count, left);
 		ASSERT_EQ(claim.shortfall, Shortfall::kExhausted);
-		ASSERT_EQ(layout.id_of(claim.first + claim.count - 1, claim.worker), INT64_MAX);
+		ASSERT_EQ(layout.id_of(claim.first + claim.count - 1, claim.worker), layout.max_id());
 		ASSERT_EQ(generator.claim(layout, 1, kEndOfTime - 1, 1000).shortfall, Shortfall::kExhausted);
 		ASSERT_EQ(generator.claim(layout, 1, kEndOfTime, 1000).shortfall, Shortfall::kExhausted);
 		ASSERT_EQ(generator.claim(layout, 1, kEndOfTime, 1000).count, 0);
@@ -235,7 +233,7 @@ TEST(Generator, ClockThatJumpsAtRandom)
 
 	for (int round = 0; round < 200; round++)
 	{
-		const Layout layout{0, static_cast<int>(random() % 16) + 1};
+		const Layout layout = random_layout(random);
 		const int64_t max_ahead = static_cast<int64_t>(random() % 3 ? random() % 5000 : 0);
 		Generator	generator;
 		int64_t		last = -1;
