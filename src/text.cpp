@@ -1,6 +1,7 @@
 /*
  * text.cpp
- *		IDs as text; depends on no setting, and works without the preload.
+ *		IDs as text.  Works without the preload; with it, an ID must have no more
+ *		bits than the layout.
  */
 #include <algorithm>
 
@@ -66,7 +67,7 @@ raise_malformed(const TextEncoding &encoding, std::string_view value)
 	char		greatest[kMaxTextLength];
 	const Characters characters = count_characters(encoding, value);
 
-	encoding.write(PG_INT64_MAX, greatest);
+	encoding.write(layout.max_id(), greatest);
 	ereport(ERROR, (errcode(ERRCODE_INVALID_TEXT_REPRESENTATION),
 					errmsg("invalid snowflake ID in %s: \"%.*s\"",
 						   encoding.name.data(), static_cast<int>(value.size()), value.data()),
@@ -93,7 +94,7 @@ snowflake_from_text(PG_FUNCTION_ARGS)
 	const TextEncoding &encoding = encoding_argument(PG_GETARG_TEXT_PP(1));
 	const ParsedText parsed = encoding.read(value);
 
-	if (parsed.fault != TextFault::kNone)
+	if (parsed.fault != TextFault::kNone || !layout.has(parsed.id))
 		raise_malformed(encoding, value);
 	PG_RETURN_INT64(parsed.id);
 }

@@ -103,6 +103,29 @@ foreach my $bad ('0', '17', 'ten', '012', '010', '0xA', '10.4', '1e1', '+10', ' 
 	start_fails($node, "worker bits '$bad'",
 		qr/FATAL:  invalid value for parameter "snowflake.worker_bits": "\Q$bad\E"/, qr/Allowed: 1 to 16 in plain decimal digits/);
 }
+
+# With fewer ID bits there is room for fewer worker bits, and not for the default.
+foreach my $bad ('0', '52', '64', 'all', '053', '0x35', '53.0', '+53', ' 53', '53 ', '53kB', '-1', '')
+{
+	configure('snowflake.worker_id = 1', 'snowflake.worker_bits = 3', "snowflake.id_bits = '$bad'");
+	start_fails($node, "ID bits '$bad'",
+		qr/FATAL:  invalid value for parameter "snowflake.id_bits": "\Q$bad\E"/, qr/Allowed: 53 to 63 in plain decimal digits/);
+}
+foreach ([ 53, 10, 6 ], [ 53, 7, 6 ], [ 56, 10, 9 ], [ 62, 16, 15 ])
+{
+	my ($id_bits, $bits, $most) = @$_;
+
+	configure('snowflake.worker_id = 1', "snowflake.id_bits = $id_bits", $bits == 10 ? () : "snowflake.worker_bits = $bits");
+	start_fails($node, "$bits worker bits of $id_bits ID bits",
+		qr/FATAL:  invalid value for parameter "snowflake.worker_bits": "$bits"/,
+		qr/DETAIL:  Allowed: 1 to $most in plain decimal digits, with "snowflake.id_bits" = $id_bits\./);
+}
+configure('snowflake.worker_id = 8', 'snowflake.id_bits = 53', 'snowflake.worker_bits = 3');
+start_fails($node, 'worker ID 8 of 3 bits', qr/"snowflake.worker_id": "8"/, qr/0 to 7/);
+configure('snowflake.id_bits = 53', 'snowflake.worker_bits = 3', q{snowflake.registry = 'host=/nonexistent'});
+start_fails($node, 'ID bits with a registry', qr/FATAL:  invalid value for parameter "snowflake.id_bits": "53"/,
+	qr/DETAIL:  Allowed: 63 with "snowflake.registry"\./);
+
 foreach my $bad ('', 'yesterday', '2023-02-30', '1969-12-31', ' 2023-01-01', '2023-01-01 ', '2023-1-1', '2023-01-01 00:00:00 CET')
 {
 	configure('snowflake.worker_id = 1', "snowflake.epoch = '$bad'");
@@ -143,7 +166,7 @@ configure('snowflake.worker_bit = 14', 'snowflake.worker_id = 5000');
 start_fails($node, 'a worker ID that wants a setting with a wrong name', qr/FATAL:  unrecognized configuration parameter "snowflake.worker_bit"/);
 
 # One of pgEdge's extension, and others that resemble none of ours.
-my $known = join ', ', map { qq{"snowflake.$_"} } qw(epoch lease_duration max_ahead registry worker_bits worker_id);
+my $known = join ', ', map { qq{"snowflake.$_"} } qw(epoch id_bits lease_duration max_ahead registry worker_bits worker_id);
 foreach my $name ('snowflake.node', 'snowflake.foo', 'snowflake.x')
 {
 	configure('snowflake.worker_id = 1', "$name = 1");
@@ -246,7 +269,7 @@ foreach my $line ('snowflake.worker_bits = 9', "snowflake.epoch = '2023-01-02'")
 		isnt($status, 0, "$line: $call fails");
 		like($err, qr/ERROR:  55000: the configured snowflake layout does not match this cluster's IDs/, "$line: $call says why");
 		like($err, qr/Pinned when the first ID was issued: epoch 2023-01-01 00:00:00\+00, 10 worker bits/, "$line: $call says what is pinned");
-		like($err, qr/HINT:  Set "snowflake.epoch" and "snowflake.worker_bits"/, "$line: $call says how to go back");
+		like($err, qr/HINT:  Set "snowflake.epoch", "snowflake.worker_bits" and "snowflake.id_bits"/, "$line: $call says how to go back");
 	}
 }
 configure('snowflake.worker_id = 4');

@@ -25,7 +25,7 @@ sub is_pinned
 # Restarts, a crash and a standby with other layouts: nothing has been issued yet.
 my $primary = new_node('primary', init => [ allows_streaming => 1 ], conf => 'snowflake.worker_bits = 12');
 my $standby = new_standby($primary, 'standby');
-foreach my $layout (q{snowflake.worker_bits = 5}, q{snowflake.epoch = '2020-01-01'}, q{snowflake.worker_bits = 9})
+foreach my $layout (q{snowflake.worker_bits = 5}, q{snowflake.id_bits = 60}, q{snowflake.epoch = '2020-01-01'}, q{snowflake.worker_bits = 9})
 {
 	foreach my $stop ('fast', 'immediate')
 	{
@@ -57,16 +57,18 @@ foreach my $node ($primary, $standby)
 {
 	foreach my $stop ('fast', 'immediate')
 	{
-		$node->append_conf('postgresql.conf', 'snowflake.worker_bits = 8');
+		my $change = $stop eq 'fast' ? 'snowflake.worker_bits = 8' : "snowflake.worker_bits = 9\nsnowflake.id_bits = 63";
+
+		$node->append_conf('postgresql.conf', $change);
 		$node->stop($stop);
 		$node->start;
 		call_fails($node, $node->name . ", stop $stop", "SELECT $_", '55000', qr/$wrong/,
-			qr/Pinned when the first ID was issued: epoch 2020-01-01 00:00:00\+00, 9 worker bits/)
+			qr/Pinned when the first ID was issued: epoch 2020-01-01 00:00:00\+00, 9 worker bits, 60 ID bits\./)
 		  foreach 'snowflake_next()', "snowflake_decode($id)";
 	}
 	like(slurp_file($node->logfile), qr/WARNING:  no snowflake IDs are issued: the configured layout does not match/, 'the log says so')
 	  if $node == $primary;
-	$node->append_conf('postgresql.conf', 'snowflake.worker_bits = 9');
+	$node->append_conf('postgresql.conf', 'snowflake.id_bits = 60');
 	$node->restart;
 }
 cmp_ok(next_id($primary), '>', $id, 'back again, IDs are issued');

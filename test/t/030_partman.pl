@@ -62,7 +62,7 @@ sub in_default
 }
 
 query(q{CREATE TABLE event (id bigint DEFAULT snowflake_next() PRIMARY KEY, what text) PARTITION BY RANGE (id)});
-is( query("SELECT partman.create_parent('public.event', 'id', p_type => '$type', p_interval => (86400000::bigint << 22)::text, "
+is( query("SELECT partman.create_parent('public.event', 'id', p_type => '$type', p_interval => (snowflake_min_id('2030-01-02Z') - snowflake_min_id('2030-01-01Z'))::text, "
 			. "p_premake => 3, p_start_partition => snowflake_min_id(" . day(0) . " + interval '1 hour')::text)"),
 	't', 'pg_partman takes the table');
 is(days(), '0 1 2 3', 'it has a partition for today and three ahead');
@@ -85,7 +85,7 @@ query("SELECT partman.run_maintenance('public.event')");
 is(days(), '0 1 2 3 4 5 6 7 8', 'and again');
 
 # Old ones go.
-query("UPDATE partman.part_config SET retention = (2 * 86400000::bigint << 22)::text, retention_keep_table = false
+query("UPDATE partman.part_config SET retention = (snowflake_min_id('2030-01-03Z') - snowflake_min_id('2030-01-01Z'))::text, retention_keep_table = false
 	WHERE parent_table = 'public.event'");
 query("SELECT partman.run_maintenance('public.event')");
 is(days(), '3 4 5 6 7 8', 'retention drops what is older than two days before the newest row');
