@@ -61,28 +61,46 @@ count_characters(const TextEncoding &encoding, std::string_view value)
 	return characters;
 }
 
+/* Those of other systems have no less than 63 bits. */
+static int64_t
+max_id_of(const TextEncoding &encoding)
+{
+	return &encoding == &kTid ? PG_INT64_MAX : layout.max_id();
+}
+
+static bool
+is_tid(const TextEncoding &encoding, std::string_view value)
+{
+	return &encoding == &kBase32 && is_tid_for_sure(value);
+}
+
 [[noreturn]] static void
 raise_malformed(const TextEncoding &encoding, std::string_view value)
 {
 	char		greatest[kMaxTextLength];
 	const Characters characters = count_characters(encoding, value);
+	const bool	tid = is_tid(encoding, value);
 
-	encoding.write(layout.max_id(), greatest);
+	encoding.write(max_id_of(encoding), greatest);
 	ereport(ERROR, (errcode(ERRCODE_INVALID_TEXT_REPRESENTATION),
 					errmsg("invalid snowflake ID in %s: \"%.*s\"",
 						   encoding.name.data(), static_cast<int>(value.size()), value.data()),
+					tid ? errdetail("It is a TID, as Bluesky has them.") :
 					characters.count != encoding.length ? errdetail("It must have exactly %d characters, and has %d.", encoding.length, characters.count) :
 					characters.first_bad > 0 ? errdetail("Character %d is not one of \"%s\".", characters.first_bad, encoding.digits.data()) :
-											   errdetail("The greatest ID is \"%.*s\".", encoding.length, greatest)));
+											   errdetail("The greatest ID is \"%.*s\".", encoding.length, greatest),
+					tid ? errhint("Give the encoding \"tid\" as the second argument.") : 0));
 }
 
 Datum
 snowflake_to_text(PG_FUNCTION_ARGS)
 {
-	const int64_t id = checked_id(PG_GETARG_INT64(0));
+	const int64_t id = PG_GETARG_INT64(0);
 	const TextEncoding &encoding = encoding_argument(PG_GETARG_TEXT_PP(1));
 	char		value[kMaxTextLength];
 
+	if (id < 0 || id > max_id_of(encoding))
+		raise_not_an_id(id);
 	encoding.write(id, value);
 	PG_RETURN_TEXT_P(cstring_to_text_with_len(value, encoding.length));
 }
@@ -94,7 +112,7 @@ snowflake_from_text(PG_FUNCTION_ARGS)
 	const TextEncoding &encoding = encoding_argument(PG_GETARG_TEXT_PP(1));
 	const ParsedText parsed = encoding.read(value);
 
-	if (parsed.fault != TextFault::kNone || !layout.has(parsed.id))
+	if (parsed.fault != TextFault::kNone || parsed.id > max_id_of(encoding) || is_tid(encoding, value))
 		raise_malformed(encoding, value);
 	PG_RETURN_INT64(parsed.id);
 }

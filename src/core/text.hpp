@@ -7,9 +7,12 @@
  * base58: 11 characters of Bitcoin's alphabet, which has no 0, I, O or l; it is
  * case-sensitive.
  *
+ * tid: 13 characters of the alphabet that the AT Protocol writes its TIDs in:
+ * digits from 2 on, and lower case.  For Bluesky's IDs, not for our own.
+ *
  * Every text of an encoding has the same length, padded with the alphabet's digit
- * 0, and both alphabets ascend in ASCII.  So texts sort bytewise like the IDs.
- * Neither alphabet has a check digit: any well-formed text is accepted.
+ * 0, and all alphabets ascend in ASCII.  So texts sort bytewise like the IDs.
+ * None has a check digit: any well-formed text is accepted.
  */
 #pragma once
 
@@ -118,11 +121,26 @@ make_crockford() noexcept
 inline constexpr std::array kTextEncodings = {
 	make_crockford(),
 	make_text_encoding("base58", "123456789ABCDEFGHJKLMNPQRSTUVWXYZabcdefghijkmnopqrstuvwxyz"),
+	make_text_encoding("tid", "234567abcdefghijklmnopqrstuvwxyz"),
 };
 
-static_assert(kTextEncodings[0].length == 13 && kTextEncodings[1].length == 11);
+inline constexpr const TextEncoding &kBase32 = kTextEncodings[0];
+inline constexpr const TextEncoding &kTid = kTextEncodings[2];
+
+static_assert(kBase32.length == 13 && kTextEncodings[1].length == 11 && kTid.length == 13);
 
 inline constexpr int kMaxTextLength = 13;
+
+/*
+ * Is it a TID for sure, rather than base32?  Both have 13 characters and most of
+ * their digits in common.  But base32 is never written with these letters, and on
+ * input three of them only stand for 0 and 1, which no TID has.
+ */
+constexpr bool
+is_tid_for_sure(std::string_view text) noexcept
+{
+	return text.find_first_of("ilou") != std::string_view::npos && kTid.read(text).fault == TextFault::kNone;
+}
 
 /* Null if there is no encoding of this name. */
 constexpr const TextEncoding *

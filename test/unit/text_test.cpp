@@ -55,6 +55,26 @@ ids()
 	return ids;
 }
 
+TEST(Text, TellsTids)
+{
+	/* @atcute/tid's README, and the AT Protocol's specification of TIDs */
+	EXPECT_EQ(encoding("tid").read("3l25zusnsfctk"), good(1765551611692032816));
+	EXPECT_EQ(encoding("tid").read("2222222222222"), good(0));
+	EXPECT_EQ(write(encoding("tid"), 1765551611692032816), "3l25zusnsfctk");
+	EXPECT_EQ(write(encoding("tid"), kMaxId), "bzzzzzzzzzzzz");
+	EXPECT_EQ(encoding("tid").read("c222222222222").fault, TextFault::kOverflow);
+
+	for (const char *text : {"3l25zusnsfctk", "3jzfcijpj2z2a", "3kabcdefghjko", "3ku2345672345", "bi22222222222"})
+		EXPECT_TRUE(is_tid_for_sure(text)) << text;
+	/* Without those letters, with digits that no TID has, in upper case, too great, too long. */
+	for (const char *text : {"3kabcdefghjkm", "2222222222222", "oi23456789abc", "3L25ZVSNSFCTK", "jl22222222222", "3l25zusnsfctkk", "3l25zusnsfct", ""})
+		EXPECT_FALSE(is_tid_for_sure(text)) << text;
+
+	/* What is written in base32 is never taken for one. */
+	for (const int64_t id : ids())
+		ASSERT_FALSE(is_tid_for_sure(write(encoding("base32"), id)));
+}
+
 TEST(Text, PublishedExamples)
 {
 	EXPECT_EQ(write(encoding("base32"), 38390726480144748), "0123456789ABC");
