@@ -24,6 +24,7 @@ REGRESS = \
 	convert \
 	decode \
 	encode \
+	foreign \
 	partition \
 	published \
 	query \

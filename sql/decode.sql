@@ -13,6 +13,16 @@ SELECT id, snowflake_timestamp(id), snowflake_worker_id(id), snowflake_sequence(
 -- an ID that pgEdge's snowflake would make at that time
 SELECT (snowflake_decode((1000::bigint << 22) | (1023 << 12) | 4095)).*;
 
+-- a row of a named type: a view can have it as a column
+CREATE VIEW decoded AS SELECT 4194304 AS id, snowflake_decode(4194304) AS d, snowflake_decode(1050118621198921728, 'twitter') AS tweet;
+SELECT (d).created_at, (d).worker_id, (d).sequence, (tweet).worker_id AS tweeted_by, pg_typeof(d) FROM decoded;
+SELECT to_jsonb(d) FROM decoded;
+DROP VIEW decoded;
+
+-- sentinels
+SELECT id, snowflake_is_valid(id), CASE WHEN snowflake_is_valid(id) THEN snowflake_timestamp(id) END
+  FROM unnest('{-9223372036854775808, -1, 0, 1, 4194304, 9223372036854775807, NULL}'::bigint[]) AS id;
+
 -- not IDs
 SELECT snowflake_decode(-1);
 SELECT snowflake_timestamp(-9223372036854775808);

@@ -23,8 +23,10 @@ REVOKE ALL ON FUNCTION snowflake_forget_mark() FROM PUBLIC;
 
 -- Decoding
 
-CREATE FUNCTION snowflake_decode(id bigint,
-	OUT created_at timestamptz, OUT worker_id integer, OUT sequence integer)
+CREATE TYPE snowflake_decoded AS (created_at timestamptz, worker_id integer, sequence integer);
+COMMENT ON TYPE snowflake_decoded IS 'what is in an ID; a field is null if the layout does not have it';
+
+CREATE FUNCTION snowflake_decode(id bigint) RETURNS snowflake_decoded
 AS 'MODULE_PATHNAME', 'snowflake_decode'
 LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE;
 COMMENT ON FUNCTION snowflake_decode(bigint) IS 'time, worker ID and sequence of a snowflake ID';
@@ -43,6 +45,11 @@ CREATE FUNCTION snowflake_sequence(id bigint) RETURNS integer
 AS 'MODULE_PATHNAME', 'snowflake_sequence'
 LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE;
 COMMENT ON FUNCTION snowflake_sequence(bigint) IS 'sequence within the millisecond of a snowflake ID';
+
+CREATE FUNCTION snowflake_is_valid(id bigint) RETURNS boolean
+AS 'MODULE_PATHNAME', 'snowflake_is_valid'
+LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE;
+COMMENT ON FUNCTION snowflake_is_valid(bigint) IS 'whether a number can be a snowflake ID, and so be decoded';
 
 -- From times to IDs
 
@@ -88,17 +95,47 @@ COMMENT ON FUNCTION snowflake_from_text(text, text) IS 'the snowflake ID in a te
 
 -- IDs of other systems
 
-CREATE FUNCTION snowflake_decode(id bigint, layout text,
-	OUT created_at timestamptz, OUT worker_id integer, OUT sequence integer)
+CREATE FUNCTION snowflake_decode(id bigint, layout text) RETURNS snowflake_decoded
 AS 'MODULE_PATHNAME', 'snowflake_decode_as'
 LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE;
 COMMENT ON FUNCTION snowflake_decode(bigint, text) IS 'time, worker ID and sequence of an ID of a published layout';
 
+CREATE FUNCTION snowflake_is_valid(id bigint, layout text) RETURNS boolean
+AS 'MODULE_PATHNAME', 'snowflake_is_valid_as'
+LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE;
+COMMENT ON FUNCTION snowflake_is_valid(bigint, text) IS 'whether a number can be an ID of a published layout, and so be decoded';
+
+CREATE FUNCTION snowflake_min_id(since timestamptz, layout text) RETURNS bigint
+AS 'MODULE_PATHNAME', 'snowflake_min_id_as'
+LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE;
+COMMENT ON FUNCTION snowflake_min_id(timestamptz, text) IS 'the smallest ID of this time or a later one, in a published layout';
+
+-- The same for any layout, whose fields are given by name.  A shift that is null
+-- follows from the bits: the sequence is lowest, the worker above it, and the time
+-- above both.  Not strict for that reason.
+CREATE FUNCTION snowflake_decode(id bigint, epoch timestamptz, unit interval DEFAULT '1 ms',
+	time_bits integer DEFAULT 41, worker_bits integer DEFAULT 10, sequence_bits integer DEFAULT 12,
+	time_shift integer DEFAULT NULL, worker_shift integer DEFAULT NULL, sequence_shift integer DEFAULT NULL) RETURNS snowflake_decoded
+AS 'MODULE_PATHNAME', 'snowflake_decode_fields'
+LANGUAGE C IMMUTABLE PARALLEL SAFE;
+COMMENT ON FUNCTION snowflake_decode(bigint, timestamptz, interval, integer, integer, integer, integer, integer, integer)
+	IS 'time, worker ID and sequence of an ID of any layout';
+
+CREATE FUNCTION snowflake_min_id(since timestamptz, epoch timestamptz, unit interval DEFAULT '1 ms',
+	time_bits integer DEFAULT 41, worker_bits integer DEFAULT 10, sequence_bits integer DEFAULT 12,
+	time_shift integer DEFAULT NULL, worker_shift integer DEFAULT NULL, sequence_shift integer DEFAULT NULL) RETURNS bigint
+AS 'MODULE_PATHNAME', 'snowflake_min_id_fields'
+LANGUAGE C IMMUTABLE PARALLEL SAFE;
+COMMENT ON FUNCTION snowflake_min_id(timestamptz, timestamptz, interval, integer, integer, integer, integer, integer, integer)
+	IS 'the smallest ID of this time or a later one, in any layout';
+
 CREATE FUNCTION snowflake_layout(OUT layout text, OUT epoch timestamptz, OUT unit interval,
-	OUT time_bits integer, OUT worker_bits integer, OUT sequence_bits integer, OUT time_exhausted_at timestamptz)
+	OUT time_bits integer, OUT worker_bits integer, OUT sequence_bits integer,
+	OUT time_shift integer, OUT worker_shift integer, OUT sequence_shift integer,
+	OUT since timestamptz, OUT time_exhausted_at timestamptz)
 RETURNS SETOF record
 AS 'MODULE_PATHNAME', 'snowflake_layout'
-LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE ROWS 8;
+LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE ROWS 13;
 COMMENT ON FUNCTION snowflake_layout() IS 'the published layouts that snowflake_decode() knows';
 
 CREATE VIEW snowflake_layout AS SELECT * FROM snowflake_layout();

@@ -7,20 +7,16 @@
  */
 #include "prelude.h"
 
-extern "C"
-{
-#include "access/htup_details.h"
-}
-
 #include "arguments.hpp"
+#include "decoded.hpp"
 #include "pin.hpp"
-#include "result.hpp"
 #include "settings.hpp"
 #include "timestamps.hpp"
 
 extern "C"
 {
 SQL_FUNCTION(snowflake_decode);
+SQL_FUNCTION(snowflake_is_valid);
 SQL_FUNCTION(snowflake_timestamp);
 SQL_FUNCTION(snowflake_worker_id);
 SQL_FUNCTION(snowflake_sequence);
@@ -43,41 +39,26 @@ timestamp_datum(const Fields &fields)
 	return TimestampTzGetDatum(to_timestamptz(layout.unix_ms(fields.ms)));
 }
 
-/*
- * A row's columns, as heap_form_tuple() would lay them out behind the header:
- * all have a fixed width and none is null, so there is no need to compute it for
- * each row.
- */
-struct Columns
-{
-	TimestampTz created_at;
-	int32		worker;
-	int32		sequence;
-};
-
-static_assert(sizeof(Columns) == 16);
-
-static constexpr Size kRowHeader = MAXALIGN(SizeofHeapTupleHeader);
-
 Datum
 snowflake_decode(PG_FUNCTION_ARGS)
 {
 	const Fields fields = decompose_argument(fcinfo);
-	const TupleDesc descriptor = result_descriptor(fcinfo);
-	char	   *row = static_cast<char *>(palloc0(kRowHeader + sizeof(Columns)));
-	HeapTupleHeader header = reinterpret_cast<HeapTupleHeader>(row);
-	Columns    *columns = reinterpret_cast<Columns *>(row + kRowHeader);
 
-	HeapTupleHeaderSetDatumLength(header, kRowHeader + sizeof(Columns));
-	HeapTupleHeaderSetTypeId(header, descriptor->tdtypeid);
-	HeapTupleHeaderSetTypMod(header, descriptor->tdtypmod);
-	HeapTupleHeaderSetNatts(header, 3);
-	ItemPointerSetInvalid(&header->t_ctid);
-	header->t_hoff = kRowHeader;
-	columns->created_at = to_timestamptz(layout.unix_ms(fields.ms));
-	columns->worker = fields.worker;
-	columns->sequence = fields.sequence;
-	PG_RETURN_POINTER(row);
+	return decoded_datum(decoded_type(fcinfo),
+						 {to_timestamptz(layout.unix_ms(fields.ms)), fields.worker, fields.sequence});
+}
+
+/*
+ * For tables with numbers that are no IDs, such as -1 and 0.  The bits of 0 are in
+ * every layout, but no server has issued it.
+ */
+Datum
+snowflake_is_valid(PG_FUNCTION_ARGS)
+{
+	const int64_t id = PG_GETARG_INT64(0);
+
+	require_layout();
+	PG_RETURN_BOOL(id != 0 && layout.has(id));
 }
 
 Datum

@@ -1,98 +1,91 @@
 /*
  * published.hpp
- *		The layouts of other systems, as they have published them, and how to
- *		decode their IDs.
- *
- * They differ from ours in where the fields are, in the unit of the time, and
- * in that some use the sign bit: those are shifted as unsigned numbers.
+ *		The layouts of other systems, as they have published them.
  */
 #pragma once
 
 #include <array>
 #include <cstdint>
-#include <optional>
 #include <string_view>
+
+#include "foreign.hpp"
 
 namespace snowflake
 {
 
-/* Bits of an ID; no bits if the layout has no such field. */
-struct BitField
-{
-	int			shift;			/* distance from the lowest bit */
-	int			bits;
-
-	constexpr uint64_t
-	of(uint64_t id) const noexcept
-	{
-		return id >> shift & ((uint64_t{1} << bits) - 1);
-	}
-
-	constexpr std::optional<int32_t>
-	value_of(uint64_t id) const noexcept
-	{
-		if (bits == 0)
-			return {};
-		return static_cast<int32_t>(of(id));
-	}
-};
-
-struct PublishedFields
-{
-	int64_t		unix_us;
-	std::optional<int32_t> worker;
-	std::optional<int32_t> sequence;
-
-	bool		operator==(const PublishedFields &) const = default;
-};
-
-struct PublishedLayout
+struct PublishedLayout : ForeignLayout
 {
 	const char *name;
-	int64_t		epoch_ms;		/* Unix milliseconds */
-	int32_t		unit_us;		/* of the time field */
-	BitField	time;
-	BitField	worker;
-	BitField	sequence;
+	uint64_t	first_id;		/* whatever is below is no ID */
 
-	/* Is the sign bit clear, or used by the layout? */
+	/* Can the system have made it, as far as its first ID and its bits say? */
 	constexpr bool
 	can_be(int64_t id) const noexcept
 	{
-		return id >= 0 || time.shift + time.bits == 64;
+		return fits(id) && static_cast<uint64_t>(id) >= first_id;
 	}
 
-	/* id: can_be(id) must be true. */
-	constexpr PublishedFields
+	/* id: any number that fits; of these layouts, all times are in range. */
+	constexpr ForeignFields
 	decompose(int64_t id) const noexcept
 	{
-		const auto	bits = static_cast<uint64_t>(id);
-
-		return {epoch_ms * 1000 + static_cast<int64_t>(time.of(bits)) * unit_us,
-				worker.value_of(bits), sequence.value_of(bits)};
+		return ForeignLayout::decompose(id, *unix_us(id));
 	}
 
 	/* Where the time bits end, in Unix microseconds. */
 	constexpr int64_t
 	end_us() const noexcept
 	{
-		return epoch_ms * 1000 + (int64_t{1} << time.bits) * unit_us;
+		return epoch_us + (int64_t{1} << time.bits) * unit_us;
 	}
 };
 
+/* since_ms: no ID of this layout is older; Unix milliseconds. */
+constexpr PublishedLayout
+publish(const char *name, int64_t epoch_ms, int64_t since_ms, int64_t unit_us,
+		BitField time, BitField worker, BitField sequence) noexcept
+{
+	const ForeignLayout layout{epoch_ms * 1000, unit_us, time, worker, sequence};
+
+	return {layout, name, static_cast<uint64_t>(*layout.min_id(since_ms * 1000))};
+}
+
+constexpr PublishedLayout
+publish_from(uint64_t first_id, PublishedLayout layout) noexcept
+{
+	layout.first_id = first_id;
+	return layout;
+}
+
 /*
- * worker is what the makers call worker, machine, node, shard, or data centre
- * and worker, or worker and process.
+ * worker is what the makers call worker, machine, node, shard, clock, or data
+ * centre and worker, or worker and process.
+ *
+ * No ID is older than the system is, or than its use of this layout.  Where the
+ * day is not known, it is taken to be the one after an epoch that is older than
+ * the layout: that keeps out the numbers of a sequence.
  */
 inline constexpr std::array kPublishedLayouts = {
-	PublishedLayout{"cockroachdb", 1420070400000, 10, {15, 48}, {0, 15}, {}},
-	PublishedLayout{"discord", 1420070400000, 1000, {22, 42}, {12, 10}, {0, 12}},
-	PublishedLayout{"instagram", 1314220021721, 1000, {23, 41}, {10, 13}, {0, 10}},
-	PublishedLayout{"mastodon", 0, 1000, {16, 48}, {}, {0, 16}},
-	PublishedLayout{"pgedge", 1672531200000, 1000, {22, 41}, {12, 10}, {0, 12}},
-	PublishedLayout{"sonyflake", 1409529600000, 10000, {24, 39}, {0, 16}, {16, 8}},
-	PublishedLayout{"tsid", 1577836800000, 1000, {22, 42}, {12, 10}, {0, 12}},
-	PublishedLayout{"twitter", 1288834974657, 1000, {22, 41}, {12, 10}, {0, 12}},
+	/* The AT Protocol is of 2022.  Record keys of clients may be older, but those are not by a clock. */
+	publish("bluesky", 0, 1640995200000, 1, {10, 53}, {0, 10}, {}),
+	/* Open source since 2016-06-15. */
+	publish("clickhouse", 0, 1465948800000, 1000, {22, 41}, {12, 10}, {0, 12}),
+	publish("cockroachdb", 1420070400000, 1420156800000, 10, {15, 48}, {0, 15}, {}),
+	publish("discord", 1420070400000, 1420156800000, 1000, {22, 42}, {12, 10}, {0, 12}),
+	/* The epoch is when it was made: an hour later. */
+	publish("instagram", 1314220021721, 1314223621721, 1000, {23, 41}, {10, 13}, {0, 10}),
+	/* Launched on 2003-05-05.  What the lower bits are is not published. */
+	publish("linkedin", 0, 1052092800000, 1000, {22, 41}, {}, {}),
+	/* Posts that came from other servers have the time they were written, from 2008 on. */
+	publish("mastodon", 0, 1199145600000, 1000, {16, 48}, {}, {0, 16}),
+	publish("pgedge", 1672531200000, 1672617600000, 1000, {22, 41}, {12, 10}, {0, 12}),
+	publish("sonyflake", 1409529600000, 1409616000000, 10000, {24, 39}, {0, 16}, {16, 8}),
+	publish("sonyflake_v2", 1735689600000, 1735776000000, 10000, {24, 39}, {0, 16}, {16, 8}),
+	/* Its maker was founded in 2012.  What the lower bits are is not published. */
+	publish("tiktok", 0, 1325376000000, 1000000, {32, 32}, {}, {}),
+	publish("tsid", 1577836800000, 1577923200000, 1000, {22, 42}, {12, 10}, {0, 12}),
+	/* Earlier tweets have the numbers of a sequence, up to this one. */
+	publish_from(29700859247, publish("twitter", 1288834974657, 1288834974657, 1000, {22, 41}, {12, 10}, {0, 12})),
 };
 
 /* Null if there is no layout of this name. */

@@ -15,7 +15,7 @@ CREATE TABLE part_new PARTITION OF part FOR VALUES FROM (snowflake_min_id('2026-
 
 INSERT INTO event (at, worker, code, layout)
 SELECT timestamptz '2020-01-01Z' + n * interval '3 days', n * 7, snowflake_to_text(n * 12345678901),
-	   (SELECT layout FROM snowflake_layout ORDER BY layout OFFSET n % 8 LIMIT 1)
+	   (SELECT layout FROM snowflake_layout WHERE epoch > '2000-01-01Z' ORDER BY layout OFFSET n % 8 LIMIT 1)
   FROM generate_series(1, 200) AS n;
 INSERT INTO event VALUES
 	(-1, '-infinity', -1, '', ''), (9223372036854775807, 'infinity', 2147483647, repeat('z', 10000), 'tsid'),
@@ -29,7 +29,8 @@ CREATE VIEW taken AS
 SELECT id, d.created_at, d.worker_id, d.sequence, o.created_at AS elsewhere, snowflake_worker_id(id) AS worker, snowflake_sequence(id) AS number,
 	   snowflake_timestamp(id) AS made_at, snowflake_from_text(snowflake_to_text(id)) AS same, snowflake_last_before(at) AS before,
 	   snowflake_max_id(greatest(at, '2023-01-01Z')) AS last, snowflake_min_id(least(at, '2090-01-01Z')) AS first,
-	   snowflake_encode(d.created_at, d.worker_id, d.sequence) AS again
+	   snowflake_encode(d.created_at, d.worker_id, d.sequence) AS again, snowflake_is_valid(id) AS valid, snowflake_is_valid(id, layout) AS valid_elsewhere,
+	   snowflake_min_id(at, layout) AS first_elsewhere, snowflake_decode(id, epoch => at, worker_bits => worker % 32) AS anywhere
   FROM event, snowflake_decode(id) AS d, snowflake_decode(id, layout) AS o WHERE id >= 0;
 GRANT SELECT ON taken TO visitor;
 ANALYZE;

@@ -14,13 +14,18 @@ use Snowflake;
 use Test::More;
 
 my @of_the_layout = (
-	"snowflake_encode('2026-01-01Z', 1, 1)", "snowflake_min_id('2026-01-01Z')", "snowflake_max_id('2026-01-01Z')",
+	"snowflake_is_valid(1)", "snowflake_encode('2026-01-01Z', 1, 1)", "snowflake_min_id('2026-01-01Z')", "snowflake_max_id('2026-01-01Z')",
 	"snowflake_min_id('-infinity')", "snowflake_max_id('infinity')", "snowflake_last_before('infinity')",
 	"snowflake_between(1, '2026-01-01Z', '2026-02-01Z')");
 
 my %of_none = (
 	"snowflake_decode(1050118621198921728, 'twitter')" => '("2018-10-10 20:19:24.211+00",347,0)',
-	"snowflake_decode(4214793, 'pgedge')" => '("2023-01-01 00:00:00.001+00",5,9)',
+	"snowflake_decode(515421582429024256, 'pgedge')" => '("2026-11-23 07:01:21.321+00",7,0)',
+	"snowflake_decode(515421582429024256, epoch => '2023-01-01Z')" => '("2026-11-23 07:01:21.321+00",7,0)',
+	"snowflake_is_valid(20, 'twitter')" => 'f',
+	"snowflake_min_id('2018-10-10 20:19:24.211Z', 'twitter')" => '1050118621197500416',
+	"snowflake_min_id('2018-10-10 20:19:24.211Z', epoch => '2010-11-04 01:42:54.657Z')" => '1050118621197500416',
+	"snowflake_from_text('3l25zusnsfctk', 'tid')" => '1765551611692032816',
 	"snowflake_to_text(38390726480144748)" => '0123456789ABC',
 	"snowflake_from_text('0123456789ABC')" => '38390726480144748',
 	"count(*) > 5 FROM snowflake_layout" => 't');
