@@ -442,18 +442,24 @@ SET search_path = pg_catalog, pg_temp
 SET row_security = off
 AS $$
 DECLARE
+	smallest bigint;
 	largest bigint;
 	fresh bigint;
 	statement text;
 BEGIN
 	EXECUTE format('LOCK TABLE %s IN ACCESS EXCLUSIVE MODE', table_name);
-	EXECUTE format('SELECT max(%I) FROM %s', column_name, table_name) INTO largest;
+	EXECUTE format('SELECT min(%1$I), max(%1$I) FROM %2$s', column_name, table_name) INTO smallest, largest;
 	EXECUTE format('SELECT %s', next_id) INTO fresh;
 	IF largest >= fresh THEN
 		RAISE EXCEPTION 'column "%" of table "%" has values above new IDs', column_name, table_name
 			USING ERRCODE = 'object_not_in_prerequisite_state',
 				  DETAIL = format('The largest value is %s, and the next ID is %s.', largest, fresh),
 				  HINT = 'New IDs would be among the old values, and could be equal to one. Nothing was changed.';
+	END IF;
+	IF smallest < 1 THEN
+		RAISE NOTICE 'column "%" of table "%" has values that are not snowflake IDs', column_name, table_name
+			USING DETAIL = format('The smallest value is %s.', smallest),
+				  HINT = 'Queries that decode such a row may fail: ask snowflake_is_valid() first.';
 	END IF;
 
 	FOREACH statement IN ARRAY
