@@ -4,6 +4,7 @@
 --
 -- Runs by CREATE EXTENSION, and just as well by psql where the files of an
 -- extension cannot be installed:  psql -1 -v ON_ERROR_STOP=1 -f <this file>
+-- That is why all of it is one file.
 --
 -- A lease is an interval of ID time: its holder may issue IDs with that worker
 -- ID whose own time t is valid_from <= t < valid_until.  So two holders of one
@@ -17,19 +18,49 @@
 --	I3	What is handed out is committed and flushed before the asker gets the
 --		answer; nothing takes it back.
 --
+-- How I3 is kept.  lease() and renew() are procedures that commit by themselves.
+-- The first transaction writes the row and returns a proposal, which is no lease:
+-- it has neither a worker ID to use nor a token.  The second one, confirm(), reads
+-- the row and returns the lease, unless the row was written by the very
+-- transaction that asks.  So a caller who has a lease has read a committed row; if
+-- that reading is rolled back, the row stays.  In a transaction block there is no
+-- second transaction, and the call fails.  Nothing but confirm() shows a token.
+-- release() needs none of this: if it is rolled back, the lease ends by itself.
+--
+-- The rule of tokens.
+--
+--	T1	One token belongs to one state of one lease.  A token is shown to whoever
+--		took or renewed the lease, and to nobody else.
+--	T2	A renewal replaces the token.  The one before works once more, for a
+--		repetition of that same renewal: its attempt, a random number that the
+--		holder makes up for each renewal, has to be the same.  The answer has the
+--		same new token.  A lost answer does not cost the lease then.
+--	T3	A new lease of the worker ID, a release and a fence end both tokens.
+--
+-- So two holders cannot use one lease.  A former holder of the worker ID has no
+-- token that works, by T3.  A copy of a running holder has its token, and the one
+-- of the two that renews first makes up an attempt that the other does not know:
+-- the other one is refused, and stops at the end of the interval that it knows.
+-- (A copy made while a renewal is under way knows the attempt, too.  Nobody can
+-- tell such a copy from the original.)  An abandoned call that is carried out late
+-- either repeats the latest renewal, which changes nothing but a later end, or
+-- finds that its token does not work.
+--
 -- Lock order, so that there is no deadlock: lease(), reserve(), unreserve() and
 -- fence() lock the row of registry first and then rows of worker.  renew() and
 -- release() lock one row of worker, and after that nothing; or, when they have to
 -- write there, the row of registry and then all of worker, as fence() does.
 -- Whoever locks the row of registry also updates it, so that at the isolation
--- levels with one snapshot per transaction a concurrent call gets 40001.
+-- levels with one snapshot per transaction a concurrent call gets 40001.  Nobody
+-- waits for a lock longer than some seconds, nor keeps one while idle: a call that
+-- was abandoned ends before it has written anything.
 --
 -- Failover.  A registry that took over from another one may have lost the latest
 -- commits of that one.  It knows this by its timeline or its system identifier, and
 -- is closed until fence() is called, which voids all tokens and lets no worker ID,
 -- used or not, start before
 --
---		greatest(its valid_until, now) + longest_lease
+--		greatest(its valid_until, now + longest_lease)
 --
 -- Why that is enough.  Take any interval that was handed out, and the call that
 -- set its valid_until.  If the commit of that call is not lost, the row has this
@@ -43,16 +74,35 @@
 -- can tell two registries apart that run side by side.  And a reservation that was
 -- lost is lost.
 --
+-- longest_lease is the one that was in force in the lost call.  Commits are lost
+-- from the end, so a lost call came after every change of longest_lease that was
+-- not lost.  A raise that was lost would make the fence too short.  Hence a raise
+-- is in force only when the former longest_lease has passed: a standby that is less
+-- than that behind has the raise before anybody has a lease of that length.  A row
+-- remembers the greatest one in force during its lease.
+--
+-- A copy of the database in the same cluster, by CREATE DATABASE ... TEMPLATE or by
+-- a dump, has the same timeline and system identifier.  It knows by the OIDs of the
+-- database and of the table that it is one, and is closed, too.
+--
 -- A storage snapshot that is rolled back leaves no trace in the registry itself.
--- Its holders detect it: each says in renew() what it holds, and if that is more
--- than was ever handed out (greatest_until), the registry is closed, too.
+-- Its holders detect it.  A token has the number of its row's change, and a hash
+-- of that with a key that only the registry knows.  So a token proves that this
+-- registry handed it out, and when it is of a later change than the row, the
+-- registry has lost that change, and closes.  fence() changes the key, after which
+-- old tokens prove nothing.  What is not detected: a lost lease whose holder never
+-- calls again; one whose worker ID has meanwhile been leased and renewed by others
+-- as often as was lost.  Until the first such call the registry may lease what
+-- somebody has.
 --
 -- SQLSTATEs, for programs:
 --
---	28000	the token is unknown, superseded, released or void: take a new lease
---	53400	all worker IDs are taken; the detail says when the next one is free
+--	SR001	the token is unknown, superseded, released or void: take a new lease
+--	53400	all worker IDs are taken, or this holder has too many of them; the detail
+--			says when the next one is free
 --	55006	this worker ID is held by, or reserved for, another holder
 --	55000	an administrator has to act: call setup() or fence()
+--	55P03	others kept the registry busy for too long: call again
 --	22008	the asker's clock cannot be used: too far ahead of the registry's, or
 --			before the epoch
 --	2200H	the time bits are used up
@@ -60,11 +110,11 @@
 --	22023	an argument that makes no sense
 --	25001	called in a transaction block
 --	25006	called on a standby
---	40001	concurrent calls at REPEATABLE READ or SERIALIZABLE: call again
+--	40001	concurrent calls at REPEATABLE READ or SERIALIZABLE, of reserve(),
+--			unreserve(), release() or fence(): call again
 --
--- A call returns no row, with a WARNING, rather than an error if something has to
--- be committed: the registry has been closed, or has fenced itself.  There is no
--- lease then; the next call reports the state of things.
+-- A function that finds that the registry has been closed, or that has fenced it,
+-- returns nothing, with a WARNING, since an error would undo that.
 
 SET LOCAL search_path = pg_catalog, pg_temp;
 
@@ -93,48 +143,79 @@ CREATE TABLE snowflake_registry.registry (
 	worker_bits integer NOT NULL CHECK (worker_bits BETWEEN 1 AND 16),
 	epoch timestamptz NOT NULL,
 	longest_lease interval NOT NULL,
+	longest_lease_before interval NOT NULL,
+	longest_lease_from timestamptz NOT NULL,
 	fence_itself boolean NOT NULL,
+	most_per_holder integer NOT NULL CHECK (most_per_holder > 0),
 	system_identifier bigint NOT NULL,
 	timeline integer NOT NULL,
+	database oid NOT NULL,
+	relation oid NOT NULL,
 	floor timestamptz NOT NULL,
 	next_unused integer NOT NULL,
 	fence_needed text,
 	fenced_at timestamptz,
-	changes bigint NOT NULL
+	key bytea NOT NULL,
+	changes bigint NOT NULL,
+	-- A day or a month has no fixed length.
+	CHECK (longest_lease BETWEEN '1 s' AND '24 h' AND extract(day FROM longest_lease) = 0
+		AND extract(month FROM longest_lease) = 0 AND extract(microseconds FROM longest_lease) % 1000 = 0)
 ) WITH (fillfactor = 10);
 COMMENT ON TABLE snowflake_registry.registry IS 'the registry: one row';
-COMMENT ON COLUMN snowflake_registry.registry.longest_lease IS 'how far a lease may reach beyond the registry''s clock';
+COMMENT ON COLUMN snowflake_registry.registry.longest_lease IS 'how far a lease may reach beyond the registry''s clock; set_longest_lease() sets it';
+COMMENT ON COLUMN snowflake_registry.registry.longest_lease_before IS 'what longest_lease was before it was raised';
+COMMENT ON COLUMN snowflake_registry.registry.longest_lease_from IS 'when the raised longest_lease is in force';
 COMMENT ON COLUMN snowflake_registry.registry.fence_itself IS 'whether the registry fences itself on a new timeline, without an administrator';
+COMMENT ON COLUMN snowflake_registry.registry.most_per_holder IS 'how many running leases one holder may have from one address';
+COMMENT ON COLUMN snowflake_registry.registry.database IS 'OID of the database that this registry was set up in, or fenced in';
+COMMENT ON COLUMN snowflake_registry.registry.relation IS 'OID of the table worker there';
 COMMENT ON COLUMN snowflake_registry.registry.floor IS 'earliest ID time at which a worker ID without a row may start';
 COMMENT ON COLUMN snowflake_registry.registry.next_unused IS 'all worker IDs below this one have a row in worker';
 COMMENT ON COLUMN snowflake_registry.registry.fence_needed IS 'why the registry is closed until fence() is called';
+COMMENT ON COLUMN snowflake_registry.registry.key IS 'proves that a token is from this registry; secret';
 COMMENT ON COLUMN snowflake_registry.registry.changes IS 'number of calls that have locked this row';
 REVOKE ALL ON snowflake_registry.registry FROM PUBLIC;
-GRANT SELECT ON snowflake_registry.registry TO snowflake_registry;
+GRANT SELECT (uuid, worker_bits, epoch, longest_lease, longest_lease_before, longest_lease_from, fence_itself, most_per_holder,
+	system_identifier, timeline, database, relation, floor, next_unused, fence_needed, fenced_at, changes)
+	ON snowflake_registry.registry TO snowflake_registry;
 
--- Has no index except for the key, and free space in each page, so that a renewal
--- is a heap-only update.
 CREATE TABLE snowflake_registry.worker (
 	worker_id integer PRIMARY KEY,
 	holder text NOT NULL,
 	reserved boolean NOT NULL DEFAULT false,
 	token uuid,
+	previous_token uuid,
+	attempt uuid,
+	proposal uuid,
+	proposed_by xid8,
 	valid_from timestamptz,
 	valid_until timestamptz,
-	greatest_until timestamptz,
+	longest interval,
 	renewals bigint NOT NULL DEFAULT 0,
+	changes bigint NOT NULL DEFAULT 0,
 	client_addr inet,
 	first_seen timestamptz NOT NULL,
 	last_seen timestamptz NOT NULL,
-	CHECK (valid_from <= valid_until AND valid_until <= greatest_until)
+	CHECK (valid_from <= valid_until)
 ) WITH (fillfactor = 50);
 COMMENT ON TABLE snowflake_registry.worker IS 'every worker ID that was ever leased or reserved, with its latest lease';
 COMMENT ON COLUMN snowflake_registry.worker.token IS 'token that renews or releases the lease; secret';
-COMMENT ON COLUMN snowflake_registry.worker.greatest_until IS 'the greatest valid_until ever; release() does not lower it';
+COMMENT ON COLUMN snowflake_registry.worker.previous_token IS 'token of the latest renewal, which may be repeated; secret';
+COMMENT ON COLUMN snowflake_registry.worker.attempt IS 'by which a repetition of the latest renewal is recognised; secret';
+COMMENT ON COLUMN snowflake_registry.worker.proposal IS 'what confirm() is called with; secret';
+COMMENT ON COLUMN snowflake_registry.worker.proposed_by IS 'transaction that proposed the lease as it is';
+COMMENT ON COLUMN snowflake_registry.worker.longest IS 'the greatest longest_lease in force during this lease';
 COMMENT ON COLUMN snowflake_registry.worker.renewals IS 'how often this lease has been renewed';
+COMMENT ON COLUMN snowflake_registry.worker.changes IS 'how often this worker ID has been leased or renewed; part of the token';
 COMMENT ON COLUMN snowflake_registry.worker.first_seen IS 'when this lease was taken, by the registry''s clock';
 COMMENT ON COLUMN snowflake_registry.worker.last_seen IS 'when it was last taken, renewed or released, by the registry''s clock';
 REVOKE ALL ON snowflake_registry.worker FROM PUBLIC;
+
+-- So that a lease takes the same time however many rows there are.
+CREATE INDEX worker_free ON snowflake_registry.worker (valid_until, worker_id) WHERE NOT reserved;
+CREATE INDEX worker_holder ON snowflake_registry.worker (holder, coalesce(client_addr, '0.0.0.0'), valid_until);
+COMMENT ON INDEX snowflake_registry.worker_free IS 'the worker IDs in the order in which they are free';
+COMMENT ON INDEX snowflake_registry.worker_holder IS 'the leases of one holder';
 
 CREATE VIEW snowflake_registry.status AS
 SELECT worker_id, holder,
@@ -160,47 +241,50 @@ CREATE TYPE snowflake_registry.leased AS (
 	epoch timestamptz,
 	registry uuid
 );
-COMMENT ON TYPE snowflake_registry.leased IS 'what lease() and renew() return';
+COMMENT ON TYPE snowflake_registry.leased IS 'a lease';
 REVOKE ALL ON TYPE snowflake_registry.leased FROM PUBLIC;
 GRANT USAGE ON TYPE snowflake_registry.leased TO snowflake_registry;
 
--- How a call begins and ends
+-- How a call begins
 
--- Is this more than one statement?  A semicolon in a literal does not count; where
--- that would be hard to tell, the answer is yes.
-CREATE FUNCTION snowflake_registry.several_statements(query text) RETURNS boolean
-LANGUAGE SQL IMMUTABLE STRICT PARALLEL SAFE
-RETURN strpos(rtrim(query, E' \t\r\n;'), ';') > 0
-	AND (query ~ '[\\$]|--|/\*'
-		OR strpos(regexp_replace(rtrim(query, E' \t\r\n;'), '''[^'']*''|"[^"]*"', '', 'g'), ';') > 0);
-COMMENT ON FUNCTION snowflake_registry.several_statements(text) IS 'whether a query string has more than one statement';
-REVOKE ALL ON FUNCTION snowflake_registry.several_statements(text) FROM PUBLIC;
+-- What COMMIT says where it is not allowed: a function cannot commit.
+CREATE FUNCTION snowflake_registry.refusal_to_commit() RETURNS text
+LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE
+AS $$
+BEGIN
+	COMMIT;
+EXCEPTION WHEN invalid_transaction_termination THEN
+	RETURN SQLERRM;
+END
+$$;
+COMMENT ON FUNCTION snowflake_registry.refusal_to_commit() IS 'the server''s message for a COMMIT where none is allowed';
+REVOKE ALL ON FUNCTION snowflake_registry.refusal_to_commit() FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION snowflake_registry.refusal_to_commit() TO snowflake_registry;
 
--- Has the transaction begun with this call?
---
--- In the simple protocol both timestamps are that of the one message, unless there
--- is a transaction block; several statements in one message are a block, too.  In
--- the extended protocol the transaction begins with Parse or Bind, and the statement
--- with Execute, so there the call may be up to a second later, and check_commit()
--- catches the rest.  pg_cursors shows portals of that protocol only.
-CREATE FUNCTION snowflake_registry.is_alone() RETURNS boolean
-LANGUAGE SQL VOLATILE PARALLEL RESTRICTED
-RETURN CASE
-	WHEN EXISTS (SELECT FROM pg_cursors WHERE statement = current_query()) THEN
-		statement_timestamp() - transaction_timestamp() < interval '1 s'
-	ELSE statement_timestamp() = transaction_timestamp()
-		AND snowflake_registry.several_statements(current_query()) IS NOT TRUE
-	END
-	-- nor may an earlier message of this transaction have made a call
-	AND coalesce(nullif(current_setting('snowflake_registry.called', true), ''), extract(epoch FROM statement_timestamp())::text)
-		= extract(epoch FROM statement_timestamp())::text;
-COMMENT ON FUNCTION snowflake_registry.is_alone() IS 'whether this call is the first thing in its transaction';
-REVOKE ALL ON FUNCTION snowflake_registry.is_alone() FROM PUBLIC;
+-- The COMMIT fails anyway, because the block with a handler is a subtransaction.
+-- Its message tells whether it would fail without that, too.
+CREATE PROCEDURE snowflake_registry.refuse_block()
+LANGUAGE plpgsql
+AS $$
+BEGIN
+	COMMIT;
+EXCEPTION WHEN invalid_transaction_termination THEN
+	IF SQLERRM OPERATOR(pg_catalog.=) snowflake_registry.refusal_to_commit() THEN
+		RAISE EXCEPTION USING ERRCODE = 'active_sql_transaction',
+			MESSAGE = 'a worker ID cannot be leased or renewed in a transaction block',
+			DETAIL = 'A rollback would take back what the holder relies on.',
+			HINT = 'Call with autocommit, one statement at a time, and not from a function.';
+	END IF;
+END
+$$;
+COMMENT ON PROCEDURE snowflake_registry.refuse_block() IS 'fail where a procedure cannot commit';
+REVOKE ALL ON PROCEDURE snowflake_registry.refuse_block() FROM PUBLIC;
+GRANT EXECUTE ON PROCEDURE snowflake_registry.refuse_block() TO snowflake_registry;
 
--- Uses set_config() and not a SET clause, which ends with the function: these two
+-- Uses set_config() and not a SET clause, which ends with the function: the
 -- settings have to last until the commit.
-CREATE FUNCTION snowflake_registry.begin_call(alone boolean) RETURNS void
-LANGUAGE plpgsql VOLATILE STRICT PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp
+CREATE FUNCTION snowflake_registry.begin_call() RETURNS void
+LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp
 AS $$
 BEGIN
 	IF pg_is_in_recovery() THEN
@@ -208,44 +292,17 @@ BEGIN
 			MESSAGE = 'the registry cannot be used during recovery',
 			HINT = 'Connect to the primary.';
 	END IF;
-	IF alone THEN
-		IF NOT snowflake_registry.is_alone() THEN
-			RAISE EXCEPTION USING ERRCODE = 'active_sql_transaction',
-				MESSAGE = 'a worker ID cannot be leased, renewed or released in a transaction block',
-				DETAIL = 'A rollback would take back what the holder relies on.',
-				HINT = 'Call with autocommit, one statement at a time.';
-		END IF;
-		PERFORM set_config('snowflake_registry.called', extract(epoch FROM statement_timestamp())::text, true);
-	END IF;
 	IF current_setting('synchronous_commit') <> 'remote_apply' THEN
 		PERFORM set_config('synchronous_commit', 'on', true);
 	END IF;
+	-- 0 means for ever.
+	PERFORM set_config(bound.name, bound.most, true)
+	   FROM (VALUES ('lock_timeout', '3s'), ('idle_in_transaction_session_timeout', '5s')) AS bound (name, most)
+	  WHERE current_setting(bound.name) = '0' OR current_setting(bound.name)::interval > bound.most::interval;
 END
 $$;
-COMMENT ON FUNCTION snowflake_registry.begin_call(boolean) IS 'checks and settings at the start of each call';
-REVOKE ALL ON FUNCTION snowflake_registry.begin_call(boolean) FROM PUBLIC;
-
--- Has the transaction ended with the call?  A COMMIT, or another statement
--- before it, is another message and has another timestamp.
-CREATE FUNCTION snowflake_registry.check_commit() RETURNS trigger
-LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp
-AS $$
-BEGIN
-	IF nullif(current_setting('snowflake_registry.called', true), '') <> extract(epoch FROM statement_timestamp())::text THEN
-		RAISE EXCEPTION USING ERRCODE = 'active_sql_transaction',
-			MESSAGE = 'a worker ID cannot be leased, renewed or released in a transaction block',
-			DETAIL = 'The transaction is rolled back, so there is no lease.',
-			HINT = 'Call with autocommit, one statement at a time.';
-	END IF;
-	RETURN NULL;
-END
-$$;
-COMMENT ON FUNCTION snowflake_registry.check_commit() IS 'refuse to commit a call that was made in a transaction block';
-REVOKE ALL ON FUNCTION snowflake_registry.check_commit() FROM PUBLIC;
-
-CREATE CONSTRAINT TRIGGER check_commit AFTER INSERT OR UPDATE ON snowflake_registry.worker
-	DEFERRABLE INITIALLY DEFERRED FOR EACH ROW EXECUTE FUNCTION snowflake_registry.check_commit();
-COMMENT ON TRIGGER check_commit ON snowflake_registry.worker IS 'refuse to commit a call that was made in a transaction block';
+COMMENT ON FUNCTION snowflake_registry.begin_call() IS 'checks and settings at the start of each call';
+REVOKE ALL ON FUNCTION snowflake_registry.begin_call() FROM PUBLIC;
 
 -- Whole milliseconds without days or months, which a time zone could stretch.
 CREATE FUNCTION snowflake_registry.to_ms(i interval) RETURNS interval
@@ -262,40 +319,91 @@ REVOKE ALL ON FUNCTION snowflake_registry.clock() FROM PUBLIC;
 
 -- The timeline is taken from the name of the WAL file: pg_control_checkpoint() has
 -- the old one for a while after a promotion.
-CREATE FUNCTION snowflake_registry.here(OUT system_identifier bigint, OUT timeline integer)
+CREATE FUNCTION snowflake_registry.here(OUT system_identifier bigint, OUT timeline integer, OUT database oid, OUT relation oid)
 LANGUAGE SQL VOLATILE PARALLEL SAFE
 BEGIN ATOMIC
-	SELECT c.system_identifier, ('x' || left(pg_walfile_name(pg_current_wal_lsn()), 8))::bit(32)::integer
+	SELECT c.system_identifier, ('x' || left(pg_walfile_name(pg_current_wal_lsn()), 8))::bit(32)::integer,
+		   (SELECT d.oid FROM pg_database AS d WHERE d.datname = current_database()), 'snowflake_registry.worker'::regclass::oid
 	  FROM pg_control_system() AS c;
 END;
-COMMENT ON FUNCTION snowflake_registry.here() IS 'system identifier and timeline of this server';
+COMMENT ON FUNCTION snowflake_registry.here() IS 'what tells this registry from another one, or from a copy';
 REVOKE ALL ON FUNCTION snowflake_registry.here() FROM PUBLIC;
 
+CREATE FUNCTION snowflake_registry.new_key() RETURNS bytea
+LANGUAGE SQL VOLATILE PARALLEL SAFE
+RETURN uuid_send(gen_random_uuid()) || uuid_send(gen_random_uuid());
+COMMENT ON FUNCTION snowflake_registry.new_key() IS 'a new secret key';
+REVOKE ALL ON FUNCTION snowflake_registry.new_key() FROM PUBLIC;
+
+CREATE FUNCTION snowflake_registry.longest_in_force(r snowflake_registry.registry, clock timestamptz) RETURNS interval
+LANGUAGE SQL IMMUTABLE PARALLEL SAFE
+RETURN CASE WHEN clock < (r).longest_lease_from THEN least((r).longest_lease, (r).longest_lease_before) ELSE (r).longest_lease END;
+COMMENT ON FUNCTION snowflake_registry.longest_in_force(snowflake_registry.registry, timestamptz) IS 'how far a lease may reach now';
+REVOKE ALL ON FUNCTION snowflake_registry.longest_in_force(snowflake_registry.registry, timestamptz) FROM PUBLIC;
+
 -- See the head of this file.  The caller has locked the row of registry.
-CREATE FUNCTION snowflake_registry.apply_fence() RETURNS void
+CREATE FUNCTION snowflake_registry.apply_fence(now_is timestamptz) RETURNS void
 LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp
 AS $$
 DECLARE
-	latest timestamptz;
-	longest interval := (SELECT longest_lease FROM snowflake_registry.registry);
+	r snowflake_registry.registry;
+	clock timestamptz := snowflake_registry.clock();
+	seen timestamptz := (SELECT max(last_seen) FROM snowflake_registry.worker);
+	latest timestamptz := coalesce(now_is, greatest(clock, seen));
 BEGIN
-	latest := greatest(snowflake_registry.clock(), (SELECT max(last_seen) FROM snowflake_registry.worker));
+	SELECT * INTO r FROM snowflake_registry.registry;
+	-- One call by a clock that was wrong would close the registry until then.
+	IF now_is IS NULL AND seen > clock + r.longest_lease THEN
+		RAISE EXCEPTION USING ERRCODE = 'object_not_in_prerequisite_state',
+			MESSAGE = 'the registry''s clock is far behind the latest call',
+			DETAIL = format('The clock shows %s, and the latest call was at %s.', clock, seen),
+			HINT = 'An administrator must say what is right, in snowflake_registry.fence(now_is => ...).';
+	END IF;
 	UPDATE snowflake_registry.worker
-	   SET token = NULL,
-		   valid_until = greatest(valid_until, latest) + longest,
-		   greatest_until = greatest(greatest_until, latest) + longest;
-	UPDATE snowflake_registry.registry AS r
-	   SET floor = greatest(floor, latest) + longest,
+	   SET token = NULL, previous_token = NULL, attempt = NULL, proposal = NULL,
+		   valid_until = greatest(valid_until, latest + greatest(longest, r.longest_lease)),
+		   last_seen = least(last_seen, latest);
+	UPDATE snowflake_registry.registry AS o
+	   SET floor = greatest(floor, latest + r.longest_lease),
+		   key = snowflake_registry.new_key(),
 		   system_identifier = here.system_identifier,
 		   timeline = here.timeline,
+		   database = here.database,
+		   relation = here.relation,
 		   fence_needed = NULL,
-		   fenced_at = snowflake_registry.clock(),
+		   fenced_at = clock,
 		   changes = changes + 1
 	  FROM snowflake_registry.here() AS here;
 END
 $$;
-COMMENT ON FUNCTION snowflake_registry.apply_fence() IS 'void all tokens and move all intervals up';
-REVOKE ALL ON FUNCTION snowflake_registry.apply_fence() FROM PUBLIC;
+COMMENT ON FUNCTION snowflake_registry.apply_fence(timestamptz) IS 'void all tokens and move all intervals up';
+REVOKE ALL ON FUNCTION snowflake_registry.apply_fence(timestamptz) FROM PUBLIC;
+
+-- Why the registry cannot be used here until it is fenced, or NULL.
+CREATE FUNCTION snowflake_registry.reason_to_fence(r snowflake_registry.registry, OUT reason text, OUT failover boolean)
+LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+	here record;
+BEGIN
+	SELECT * INTO here FROM snowflake_registry.here();
+	failover := false;
+	IF r.fence_needed IS NOT NULL THEN
+		reason := r.fence_needed;
+	ELSIF here.system_identifier <> r.system_identifier THEN
+		reason := format('Its data is from the system %s, and this is the system %s.', r.system_identifier, here.system_identifier);
+	ELSIF here.database <> r.database THEN
+		reason := format('It is a copy: its data is from the database with OID %s, and this is the one with OID %s.', r.database, here.database);
+	ELSIF here.relation <> r.relation THEN
+		reason := format('It is a copy: its data is from the table with OID %s, and this is the one with OID %s.', r.relation, here.relation);
+	ELSIF here.timeline <> r.timeline THEN
+		reason := format('It was on timeline %s, and is now on timeline %s.', r.timeline, here.timeline);
+		failover := true;
+	END IF;
+END
+$$;
+COMMENT ON FUNCTION snowflake_registry.reason_to_fence(snowflake_registry.registry) IS 'why the registry is closed, and whether that is a failover';
+REVOKE ALL ON FUNCTION snowflake_registry.reason_to_fence(snowflake_registry.registry) FROM PUBLIC;
 
 -- The row of registry, locked if that is asked for; an error if the registry is
 -- closed; NULL if it has fenced itself.
@@ -304,8 +412,7 @@ LANGUAGE plpgsql VOLATILE STRICT PARALLEL UNSAFE SET search_path = pg_catalog, p
 AS $$
 DECLARE
 	r snowflake_registry.registry;
-	here record;
-	reason text;
+	closed record;
 BEGIN
 	IF exclusive THEN
 		SELECT * INTO r FROM snowflake_registry.registry FOR UPDATE;
@@ -318,30 +425,23 @@ BEGIN
 			HINT = 'An administrator must call snowflake_registry.setup().';
 	END IF;
 
-	SELECT * INTO here FROM snowflake_registry.here();
-	IF r.fence_needed IS NOT NULL THEN
-		reason := r.fence_needed;
-	ELSIF here.system_identifier <> r.system_identifier THEN
-		reason := format('Its data is from the system %s, and this is the system %s.', r.system_identifier, here.system_identifier);
-	ELSIF here.timeline <> r.timeline THEN
-		IF r.fence_itself THEN
-			IF NOT exclusive THEN
-				RETURN snowflake_registry.open_registry(true);
-			END IF;
-			PERFORM snowflake_registry.apply_fence();
-			RAISE WARNING USING
-				MESSAGE = format('the registry has fenced itself on its new timeline %s', here.timeline),
-				DETAIL = 'All tokens are void. This call had no other effect.',
-				HINT = 'Check the reservations; some may be lost.';
-			RETURN NULL;
+	closed := snowflake_registry.reason_to_fence(r);
+	IF closed.failover AND r.fence_itself THEN
+		IF NOT exclusive THEN
+			RETURN snowflake_registry.open_registry(true);
 		END IF;
-		reason := format('It was on timeline %s, and is now on timeline %s.', r.timeline, here.timeline);
+		PERFORM snowflake_registry.apply_fence(NULL);
+		RAISE WARNING USING
+			MESSAGE = format('the registry has fenced itself on its new timeline %s', (snowflake_registry.here()).timeline),
+			DETAIL = 'All tokens are void. This call had no other effect.',
+			HINT = 'Check the reservations; some may be lost.';
+		RETURN NULL;
 	END IF;
-	IF reason IS NOT NULL THEN
+	IF closed.reason IS NOT NULL THEN
 		RAISE EXCEPTION USING ERRCODE = 'object_not_in_prerequisite_state',
 			MESSAGE = 'the registry may have lost leases, and is closed until it is fenced',
-			DETAIL = reason,
-			HINT = 'Make sure that the old registry is no longer running, then call snowflake_registry.fence() as an administrator.';
+			DETAIL = closed.reason,
+			HINT = 'Make sure that nobody uses the old registry any more, then call snowflake_registry.fence() as an administrator.';
 	END IF;
 	RETURN r;
 END
@@ -349,25 +449,20 @@ $$;
 COMMENT ON FUNCTION snowflake_registry.open_registry(boolean) IS 'the registry, if it may be used';
 REVOKE ALL ON FUNCTION snowflake_registry.open_registry(boolean) FROM PUBLIC;
 
--- Checks a request, and returns the two clocks and how far a lease may reach.
+-- Checks a request, and returns the two clocks, how far a lease may reach, and the
+-- longest_lease in force.  A longer duration is cut to that, so that lowering it
+-- does not stop those who ask for more.
 CREATE FUNCTION snowflake_registry.check_asked(r snowflake_registry.registry, duration interval, asker_now timestamptz,
-	OUT clock timestamptz, OUT asker timestamptz, OUT until timestamptz)
+	OUT clock timestamptz, OUT asker timestamptz, OUT until timestamptz, OUT longest interval)
 LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp
 AS $$
 DECLARE
 	time_end timestamptz := r.epoch + make_interval(secs => 2199023255.552);	-- 2^41 ms
-	length interval;
 BEGIN
 	IF duration IS NULL OR duration < interval '1 s' THEN
 		RAISE EXCEPTION USING ERRCODE = 'invalid_parameter_value',
 			MESSAGE = format('the duration of a lease cannot be %s', coalesce(duration::text, 'NULL')),
 			DETAIL = format('The shortest is 1 s, the longest here is %s.', r.longest_lease);
-	END IF;
-	-- Before it is used in arithmetic.
-	IF duration > r.longest_lease THEN
-		RAISE EXCEPTION USING ERRCODE = 'invalid_parameter_value',
-			MESSAGE = format('the duration of a lease cannot be %s', duration),
-			DETAIL = format('The longest here is %s.', r.longest_lease);
 	END IF;
 	IF asker_now IS NULL OR NOT isfinite(asker_now) THEN
 		RAISE EXCEPTION USING ERRCODE = 'invalid_parameter_value',
@@ -379,15 +474,15 @@ BEGIN
 			DETAIL = format('It shows %s, and the epoch is %s.', asker_now, r.epoch);
 	END IF;
 
-	length := snowflake_registry.to_ms(duration);
 	clock := snowflake_registry.clock();
 	asker := date_trunc('milliseconds', asker_now);
+	longest := snowflake_registry.longest_in_force(r, clock);
 	IF asker > time_end - interval '1 s' THEN
 		RAISE EXCEPTION USING ERRCODE = 'sequence_generator_limit_exceeded',
 			MESSAGE = 'the time bits of snowflake IDs are used up',
 			DETAIL = format('With the epoch %s they end at %s; the asker''s clock shows %s.', r.epoch, time_end, asker_now);
 	END IF;
-	until := least(asker + length, clock + r.longest_lease, time_end);
+	until := least(asker + snowflake_registry.to_ms(least(duration, longest)), clock + longest, time_end);
 END
 $$;
 COMMENT ON FUNCTION snowflake_registry.check_asked(snowflake_registry.registry, interval, timestamptz) IS 'check a request for a lease, and how far the lease may reach';
@@ -402,7 +497,7 @@ BEGIN
 	IF until < asker + interval '1 s' THEN
 		RAISE EXCEPTION USING ERRCODE = 'datetime_field_overflow',
 			MESSAGE = 'the asker''s clock is too far ahead of the registry''s',
-			DETAIL = format('It shows %s, the registry''s %s, and no lease reaches further than %s beyond that.', asker, clock, r.longest_lease);
+			DETAIL = format('It shows %s, the registry''s %s, and no lease reaches further than %s beyond that.', asker, clock, snowflake_registry.longest_in_force(r, clock));
 	END IF;
 END
 $$;
@@ -437,23 +532,51 @@ $$;
 COMMENT ON FUNCTION snowflake_registry.check_worker_id(snowflake_registry.registry, integer) IS 'refuse a worker ID that does not fit the layout';
 REVOKE ALL ON FUNCTION snowflake_registry.check_worker_id(snowflake_registry.registry, integer) FROM PUBLIC;
 
--- A token begins with its worker ID, in four hexadecimal digits, so that it can be
--- found without an index that each renewal would have to update.  The other
--- 106 bits are random.
-CREATE FUNCTION snowflake_registry.new_token(worker_id integer) RETURNS uuid
+-- A token is, in hexadecimal digits: 4 of its worker ID, so that it is found without
+-- an index; 8 of the number of the change; 8 that are random; and 12 of a hash, by
+-- which the registry recognises it after the row is lost.
+CREATE FUNCTION snowflake_registry.seal(key bytea, digits text) RETURNS uuid
+LANGUAGE SQL IMMUTABLE STRICT PARALLEL SAFE
+RETURN (digits || left(encode(sha256(key || decode(digits, 'hex')), 'hex'), 12))::uuid;
+COMMENT ON FUNCTION snowflake_registry.seal(bytea, text) IS 'a token that begins with these digits';
+REVOKE ALL ON FUNCTION snowflake_registry.seal(bytea, text) FROM PUBLIC;
+
+CREATE FUNCTION snowflake_registry.new_token(key bytea, worker_id integer, changes bigint) RETURNS uuid
+LANGUAGE SQL VOLATILE STRICT PARALLEL SAFE
+RETURN snowflake_registry.seal(key, lpad(to_hex(worker_id), 4, '0') || lpad(to_hex(changes), 8, '0') || left(gen_random_uuid()::text, 8));
+COMMENT ON FUNCTION snowflake_registry.new_token(bytea, integer, bigint) IS 'a new token for this change of this worker ID';
+REVOKE ALL ON FUNCTION snowflake_registry.new_token(bytea, integer, bigint) FROM PUBLIC;
+
+CREATE FUNCTION snowflake_registry.new_proposal(worker_id integer) RETURNS uuid
 LANGUAGE SQL VOLATILE STRICT PARALLEL SAFE
 RETURN overlay(gen_random_uuid()::text PLACING lpad(to_hex(worker_id), 4, '0') FROM 1)::uuid;
-COMMENT ON FUNCTION snowflake_registry.new_token(integer) IS 'a new token for this worker ID';
-REVOKE ALL ON FUNCTION snowflake_registry.new_token(integer) FROM PUBLIC;
+COMMENT ON FUNCTION snowflake_registry.new_proposal(integer) IS 'a new proposal for this worker ID';
+REVOKE ALL ON FUNCTION snowflake_registry.new_proposal(integer) FROM PUBLIC;
 
 CREATE FUNCTION snowflake_registry.token_worker_id(token uuid) RETURNS integer
 LANGUAGE SQL IMMUTABLE STRICT PARALLEL SAFE
 RETURN ('x' || left(token::text, 4))::bit(16)::integer;
-COMMENT ON FUNCTION snowflake_registry.token_worker_id(uuid) IS 'the worker ID that a token is for';
+COMMENT ON FUNCTION snowflake_registry.token_worker_id(uuid) IS 'the worker ID that a token or a proposal is for';
 REVOKE ALL ON FUNCTION snowflake_registry.token_worker_id(uuid) FROM PUBLIC;
 
--- The row of the lease that this token belongs to, locked.
-CREATE FUNCTION snowflake_registry.lock_lease(token uuid) RETURNS snowflake_registry.worker
+-- Is this a token of this registry that is of a later change than the row?
+CREATE FUNCTION snowflake_registry.is_lost(r snowflake_registry.registry, token uuid) RETURNS boolean
+LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+	digits text := left(replace(token::text, '-', ''), 20);
+BEGIN
+	RETURN ('x' || substr(digits, 5, 8))::bit(32)::bigint > coalesce(
+			(SELECT o.changes FROM snowflake_registry.worker AS o WHERE o.worker_id = snowflake_registry.token_worker_id(is_lost.token)), 0)
+		AND snowflake_registry.seal(r.key, digits) = is_lost.token;
+END
+$$;
+COMMENT ON FUNCTION snowflake_registry.is_lost(snowflake_registry.registry, uuid) IS 'whether the registry handed this token out and does not know it';
+REVOKE ALL ON FUNCTION snowflake_registry.is_lost(snowflake_registry.registry, uuid) FROM PUBLIC;
+
+-- The row of the lease that this token belongs to, locked.  The token before the
+-- latest renewal belongs to it as well in a repetition of that renewal.
+CREATE FUNCTION snowflake_registry.lock_lease(token uuid, attempt uuid) RETURNS snowflake_registry.worker
 LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp
 AS $$
 DECLARE
@@ -461,8 +584,8 @@ DECLARE
 BEGIN
 	SELECT * INTO w FROM snowflake_registry.worker
 	 WHERE worker_id = snowflake_registry.token_worker_id(lock_lease.token) FOR UPDATE;
-	IF w.token IS DISTINCT FROM lock_lease.token OR w.token IS NULL THEN
-		RAISE EXCEPTION USING ERRCODE = 'invalid_authorization_specification',
+	IF (w.token = lock_lease.token OR w.previous_token = lock_lease.token AND w.attempt = lock_lease.attempt) IS NOT TRUE THEN
+		RAISE EXCEPTION USING ERRCODE = 'SR001',
 			MESSAGE = 'this token does not belong to a current lease',
 			DETAIL = CASE WHEN w.worker_id IS NULL THEN 'Its worker ID has never been leased here.'
 				ELSE format('Worker ID %s was last leased by "%s", at %s.', w.worker_id, w.holder, w.first_seen) END,
@@ -471,123 +594,312 @@ BEGIN
 	RETURN w;
 END
 $$;
-COMMENT ON FUNCTION snowflake_registry.lock_lease(uuid) IS 'the lease that a token belongs to';
-REVOKE ALL ON FUNCTION snowflake_registry.lock_lease(uuid) FROM PUBLIC;
+COMMENT ON FUNCTION snowflake_registry.lock_lease(uuid, uuid) IS 'the lease that a token belongs to';
+REVOKE ALL ON FUNCTION snowflake_registry.lock_lease(uuid, uuid) FROM PUBLIC;
 
--- Does a holder of this worker ID know of a later end than was ever handed out?
-CREATE FUNCTION snowflake_registry.is_behind(worker_id integer, known_until timestamptz) RETURNS boolean
-LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp
+-- For holders: how a worker ID is chosen
+
+-- The worker ID with which this very server issues IDs without a lease, if any.
+-- What a session has set itself does not count.  snowflake.registry is hidden from
+-- an owner who may not see all settings; then the worker ID counts.
+CREATE FUNCTION snowflake_registry.own_worker_id() RETURNS integer
+LANGUAGE plpgsql STABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp
 AS $$
 BEGIN
-	RETURN known_until > coalesce(
-		(SELECT w.greatest_until FROM snowflake_registry.worker AS w WHERE w.worker_id = is_behind.worker_id),
-		(SELECT r.floor FROM snowflake_registry.registry AS r));
+	IF coalesce(current_setting('snowflake.worker_id', true), '') IN ('', '-1') THEN
+		RETURN NULL;
+	END IF;
+	RETURN (SELECT o.setting::integer FROM pg_settings AS o
+			 WHERE o.name = 'snowflake.worker_id' AND o.context = 'postmaster'
+			   AND NOT EXISTS (SELECT FROM pg_settings AS s WHERE s.name = 'snowflake.registry' AND s.setting <> ''));
 END
 $$;
-COMMENT ON FUNCTION snowflake_registry.is_behind(integer, timestamptz) IS 'whether a holder knows of a lease that the registry does not';
-REVOKE ALL ON FUNCTION snowflake_registry.is_behind(integer, timestamptz) FROM PUBLIC;
+COMMENT ON FUNCTION snowflake_registry.own_worker_id() IS 'the worker ID that the registry''s own server is configured with';
+REVOKE ALL ON FUNCTION snowflake_registry.own_worker_id() FROM PUBLIC;
 
--- For holders
+-- Its worker ID is reserved once it is known.
+CREATE FUNCTION snowflake_registry.reserve_own(r snowflake_registry.registry, clock timestamptz) RETURNS void
+LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+	own integer := snowflake_registry.own_worker_id();
+BEGIN
+	IF own < 1 << r.worker_bits THEN
+		INSERT INTO snowflake_registry.worker AS o (worker_id, holder, reserved, first_seen, last_seen)
+		VALUES (own, 'the registry''s own server', true, reserve_own.clock, reserve_own.clock)
+		ON CONFLICT (worker_id) DO NOTHING;
+	END IF;
+END
+$$;
+COMMENT ON FUNCTION snowflake_registry.reserve_own(snowflake_registry.registry, timestamptz) IS 'reserve the worker ID of the registry''s own server';
+REVOKE ALL ON FUNCTION snowflake_registry.reserve_own(snowflake_registry.registry, timestamptz) FROM PUBLIC;
 
-CREATE FUNCTION snowflake_registry.lease(holder text, duration interval DEFAULT '60 s', worker_id integer DEFAULT NULL,
-	asker_now timestamptz DEFAULT clock_timestamp())
-RETURNS SETOF snowflake_registry.leased
-LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE ROWS 1 SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+-- Is what is reserved under this name for this holder?  A server's name is followed
+-- by where it runs.
+CREATE FUNCTION snowflake_registry.is_for(reserved_for text, holder text) RETURNS boolean
+LANGUAGE SQL IMMUTABLE PARALLEL SAFE
+RETURN holder = reserved_for OR starts_with(holder, reserved_for || ' ');
+COMMENT ON FUNCTION snowflake_registry.is_for(text, text) IS 'whether a reservation is for this holder';
+REVOKE ALL ON FUNCTION snowflake_registry.is_for(text, text) FROM PUBLIC;
+
+-- May this worker ID, which was asked for, be leased now?
+CREATE FUNCTION snowflake_registry.check_given(r snowflake_registry.registry, given integer, holder text,
+	clock timestamptz, asker timestamptz) RETURNS void
+LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+	w snowflake_registry.worker;
+	earlier timestamptz := least(clock, asker);
+BEGIN
+	PERFORM snowflake_registry.check_worker_id(r, given);
+	SELECT * INTO w FROM snowflake_registry.worker WHERE worker_id = given FOR UPDATE;
+	IF given = snowflake_registry.own_worker_id() THEN
+		RAISE EXCEPTION USING ERRCODE = 'object_in_use',
+			MESSAGE = format('worker ID %s is that of the registry''s own server', given),
+			DETAIL = 'Its "snowflake.worker_id" is set, and it leases none.';
+	ELSIF w.reserved AND NOT snowflake_registry.is_for(w.holder, check_given.holder) THEN
+		RAISE EXCEPTION USING ERRCODE = 'object_in_use',
+			MESSAGE = format('worker ID %s is reserved for "%s"', given, w.holder);
+	ELSIF w.valid_until > earlier THEN
+		RAISE EXCEPTION USING ERRCODE = 'object_in_use',
+			MESSAGE = format('worker ID %s is held by "%s" until %s', given, w.holder, w.valid_until),
+			DETAIL = format('The registry''s clock shows %s, the asker''s %s.', clock, asker);
+	ELSIF w.valid_until IS NULL AND r.floor > earlier THEN
+		RAISE EXCEPTION USING ERRCODE = 'object_in_use',
+			MESSAGE = format('worker ID %s may be held until %s by a lease that was lost', given, r.floor),
+			DETAIL = format('The registry was fenced at %s.', r.fenced_at);
+	ELSIF w.reserved IS NOT TRUE THEN
+		PERFORM snowflake_registry.check_share(r, holder, clock);
+	END IF;
+END
+$$;
+COMMENT ON FUNCTION snowflake_registry.check_given(snowflake_registry.registry, integer, text, timestamptz, timestamptz) IS 'refuse a worker ID that cannot be leased now';
+REVOKE ALL ON FUNCTION snowflake_registry.check_given(snowflake_registry.registry, integer, text, timestamptz, timestamptz) FROM PUBLIC;
+
+-- A holder that crashes again and again, or leases in a loop, must not take all.
+CREATE FUNCTION snowflake_registry.check_share(r snowflake_registry.registry, holder text, clock timestamptz) RETURNS void
+LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+	running record;
+BEGIN
+	SELECT count(*) AS n, min(o.valid_until) AS first_end INTO running
+	  FROM (SELECT w.valid_until FROM snowflake_registry.worker AS w
+			 WHERE w.holder = check_share.holder AND coalesce(w.client_addr, '0.0.0.0') = coalesce(inet_client_addr(), '0.0.0.0')
+			   AND w.valid_until > check_share.clock AND w.token IS NOT NULL
+			 ORDER BY w.valid_until LIMIT r.most_per_holder) AS o;
+	IF running.n >= r.most_per_holder THEN
+		RAISE EXCEPTION USING ERRCODE = 'configuration_limit_exceeded',
+			MESSAGE = format('"%s" has %s running leases, the most that one holder may have from one address', holder, running.n),
+			DETAIL = format('The first of them ends at %s.', running.first_end),
+			HINT = 'Give each instance a name of its own, or raise "most_per_holder" in the table snowflake_registry.registry.';
+	END IF;
+END
+$$;
+COMMENT ON FUNCTION snowflake_registry.check_share(snowflake_registry.registry, text, timestamptz) IS 'refuse a holder that has too many leases';
+REVOKE ALL ON FUNCTION snowflake_registry.check_share(snowflake_registry.registry, text, timestamptz) FROM PUBLIC;
+
+-- The lowest worker ID without a row, from next_unused on.
+CREATE FUNCTION snowflake_registry.first_unused() RETURNS integer
+LANGUAGE plpgsql STABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+	unused integer := (SELECT r.next_unused FROM snowflake_registry.registry AS r);
+BEGIN
+	WHILE EXISTS (SELECT FROM snowflake_registry.worker AS o WHERE o.worker_id = unused) LOOP
+		unused := unused + 1;
+	END LOOP;
+	RETURN unused;
+END
+$$;
+COMMENT ON FUNCTION snowflake_registry.first_unused() IS 'the lowest worker ID that was never used';
+REVOKE ALL ON FUNCTION snowflake_registry.first_unused() FROM PUBLIC;
+
+-- A worker ID that nobody has, with its row locked if there is one: the one that
+-- this holder had before; else the lowest that was never used; else the one that
+-- ended longest ago.  A row that is locked is just being renewed, and is skipped.
+-- A holder whose clock is behind has an interval that has always ended: as long as
+-- it calls, its worker ID is chosen after others.
+CREATE FUNCTION snowflake_registry.choose(r snowflake_registry.registry, holder text, earlier timestamptz,
+	OUT chosen integer, OUT next_unused integer)
+LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp
+AS $$
+#variable_conflict use_column
+DECLARE
+	candidate integer;
+BEGIN
+	next_unused := r.next_unused;
+	SELECT o.worker_id INTO chosen FROM snowflake_registry.worker AS o
+	 WHERE o.holder = choose.holder AND coalesce(o.client_addr, '0.0.0.0') = coalesce(inet_client_addr(), '0.0.0.0')
+	   AND o.valid_until <= choose.earlier AND NOT o.reserved
+	 ORDER BY o.valid_until LIMIT 1 FOR UPDATE SKIP LOCKED;
+	IF FOUND THEN
+		RETURN;
+	END IF;
+
+	next_unused := snowflake_registry.first_unused();
+	IF choose.next_unused < 1 << r.worker_bits AND r.floor <= choose.earlier THEN
+		chosen := choose.next_unused;
+		next_unused := choose.next_unused + 1;
+		RETURN;
+	END IF;
+
+	FOR candidate IN
+		SELECT f.worker_id
+		  FROM (SELECT o.worker_id, greatest(o.valid_until, o.last_seen) AS seen FROM snowflake_registry.worker AS o
+				 WHERE NOT o.reserved AND o.valid_until <= choose.earlier AND o.worker_id IS DISTINCT FROM snowflake_registry.own_worker_id()
+				 ORDER BY o.valid_until, o.worker_id LIMIT 50) AS f
+		 ORDER BY f.seen, f.worker_id
+	LOOP
+		SELECT o.worker_id INTO chosen FROM snowflake_registry.worker AS o
+		 WHERE o.worker_id = candidate AND NOT o.reserved AND o.valid_until <= choose.earlier FOR UPDATE SKIP LOCKED;
+		EXIT WHEN FOUND;
+	END LOOP;
+END
+$$;
+COMMENT ON FUNCTION snowflake_registry.choose(snowflake_registry.registry, text, timestamptz) IS 'a worker ID that can be leased now';
+REVOKE ALL ON FUNCTION snowflake_registry.choose(snowflake_registry.registry, text, timestamptz) FROM PUBLIC;
+
+-- When the first worker ID is free.
+CREATE FUNCTION snowflake_registry.first_free(OUT worker_id integer, OUT free_at timestamptz)
+LANGUAGE SQL STABLE PARALLEL SAFE
+BEGIN ATOMIC
+	SELECT o.worker_id, o.free_at
+	  FROM ((SELECT w.worker_id, w.valid_until AS free_at FROM snowflake_registry.worker AS w
+			  WHERE NOT w.reserved ORDER BY w.valid_until, w.worker_id LIMIT 1)
+			UNION ALL
+			SELECT u.worker_id, r.floor
+			  FROM snowflake_registry.registry AS r, snowflake_registry.first_unused() AS u (worker_id)
+			 WHERE u.worker_id < 1 << r.worker_bits) AS o
+	 ORDER BY o.free_at, o.worker_id LIMIT 1;
+END;
+COMMENT ON FUNCTION snowflake_registry.first_free() IS 'which worker ID can be leased first, and when';
+REVOKE ALL ON FUNCTION snowflake_registry.first_free() FROM PUBLIC;
+
+CREATE FUNCTION snowflake_registry.raise_taken(clock timestamptz, asker timestamptz) RETURNS void
+LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+	soonest record;
+BEGIN
+	SELECT * INTO soonest FROM snowflake_registry.first_free();
+	RAISE EXCEPTION USING ERRCODE = 'configuration_limit_exceeded',
+		MESSAGE = 'all worker IDs are taken',
+		DETAIL = CASE WHEN soonest.worker_id IS NULL THEN 'All are reserved.'
+			ELSE format('Worker ID %s is free at %s. The registry''s clock shows %s, the asker''s %s.',
+				soonest.worker_id, soonest.free_at, clock, asker) END;
+END
+$$;
+COMMENT ON FUNCTION snowflake_registry.raise_taken(timestamptz, timestamptz) IS 'say that there is no free worker ID';
+REVOKE ALL ON FUNCTION snowflake_registry.raise_taken(timestamptz, timestamptz) FROM PUBLIC;
+
+-- For holders: the two steps of a call
+
+-- Writes a lease of a free worker ID, or of the given one, and returns the proposal;
+-- NULL if there is no lease, but something to commit.
+CREATE FUNCTION snowflake_registry.propose_lease(holder text, duration interval, worker_id integer, asker_now timestamptz) RETURNS uuid
+LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
 AS $$
 #variable_conflict use_column
 DECLARE
 	r snowflake_registry.registry;
-	w snowflake_registry.worker;
 	asked record;
-	chosen integer := lease.worker_id;
-	earlier timestamptz;	-- of both clocks
-	soonest record;
+	chosen integer := propose_lease.worker_id;
+	unused integer;
 BEGIN
-	PERFORM snowflake_registry.begin_call(true);
+	PERFORM snowflake_registry.begin_call();
 	PERFORM snowflake_registry.check_holder(holder);
 	r := snowflake_registry.open_registry(true);
 	IF r.uuid IS NULL THEN
-		RETURN;
+		RETURN NULL;
 	END IF;
 	asked := snowflake_registry.check_asked(r, duration, asker_now);
 	PERFORM snowflake_registry.check_usable(r, asked.clock, asked.asker, asked.until);
+	PERFORM snowflake_registry.reserve_own(r, asked.clock);
 
 	-- An interval has ended when it has by both clocks: by the registry's, so that
 	-- nobody whose clock is ahead takes over from a healthy holder; by the asker's,
 	-- so that the asker can use the new interval now.
-	earlier := least(asked.clock, asked.asker);
-
 	IF chosen IS NOT NULL THEN
-		PERFORM snowflake_registry.check_worker_id(r, chosen);
-		SELECT * INTO w FROM snowflake_registry.worker AS o WHERE o.worker_id = chosen FOR UPDATE;
-		IF w.reserved AND w.holder <> lease.holder THEN
-			RAISE EXCEPTION USING ERRCODE = 'object_in_use',
-				MESSAGE = format('worker ID %s is reserved for "%s"', chosen, w.holder);
-		ELSIF w.valid_until > earlier THEN
-			RAISE EXCEPTION USING ERRCODE = 'object_in_use',
-				MESSAGE = format('worker ID %s is held by "%s" until %s', chosen, w.holder, w.valid_until),
-				DETAIL = format('The registry''s clock shows %s, the asker''s %s.', asked.clock, asked.asker);
-		ELSIF w.valid_until IS NULL AND r.floor > earlier THEN
-			RAISE EXCEPTION USING ERRCODE = 'object_in_use',
-				MESSAGE = format('worker ID %s may be held until %s by a lease that was lost', chosen, r.floor),
-				DETAIL = format('The registry was fenced at %s.', r.fenced_at);
-		END IF;
+		PERFORM snowflake_registry.check_given(r, chosen, propose_lease.holder, asked.clock, asked.asker);
+		unused := r.next_unused;
 	ELSE
-		-- The lowest that was never used, else the one that ended longest ago,
-		-- without waiting for one that is just being renewed.  A holder whose
-		-- clock is behind has an interval that has always ended: as long as it
-		-- calls, its worker ID is the last choice.
-		WHILE EXISTS (SELECT FROM snowflake_registry.worker AS o WHERE o.worker_id = r.next_unused) LOOP
-			r.next_unused := r.next_unused + 1;
-		END LOOP;
-		IF r.next_unused < 1 << r.worker_bits AND r.floor <= earlier THEN
-			chosen := r.next_unused;
-			r.next_unused := chosen + 1;
-		ELSE
-			SELECT * INTO w FROM snowflake_registry.worker AS o
-			 WHERE NOT o.reserved AND o.valid_until <= earlier
-			 ORDER BY greatest(o.valid_until, o.last_seen), o.worker_id LIMIT 1 FOR UPDATE SKIP LOCKED;
-			chosen := w.worker_id;
+		PERFORM snowflake_registry.check_share(r, propose_lease.holder, asked.clock);
+		SELECT c.chosen, c.next_unused INTO chosen, unused
+		  FROM snowflake_registry.choose(r, propose_lease.holder, least(asked.clock, asked.asker)) AS c;
+		IF chosen IS NULL THEN
+			PERFORM snowflake_registry.raise_taken(asked.clock, asked.asker);
 		END IF;
 	END IF;
 
-	IF chosen IS NULL THEN
-		SELECT o.worker_id, o.valid_until INTO soonest
-		  FROM (SELECT o.worker_id, o.valid_until FROM snowflake_registry.worker AS o WHERE NOT o.reserved
-				UNION ALL
-				SELECT r.next_unused, r.floor WHERE r.next_unused < 1 << r.worker_bits) AS o
-		 ORDER BY o.valid_until, o.worker_id LIMIT 1;
-		RAISE EXCEPTION USING ERRCODE = 'configuration_limit_exceeded',
-			MESSAGE = 'all worker IDs are taken',
-			DETAIL = CASE WHEN soonest.worker_id IS NULL THEN 'All are reserved.'
-				ELSE format('Worker ID %s is free at %s. The registry''s clock shows %s, the asker''s %s.',
-					soonest.worker_id, soonest.valid_until, asked.clock, asked.asker) END;
-	END IF;
-
-	UPDATE snowflake_registry.registry SET next_unused = r.next_unused, changes = changes + 1;
-	RETURN QUERY
-		INSERT INTO snowflake_registry.worker AS o
-			(worker_id, holder, token, valid_from, valid_until, greatest_until, client_addr, first_seen, last_seen)
-		VALUES (chosen, lease.holder, snowflake_registry.new_token(chosen),
-			greatest(w.valid_until, asked.asker), asked.until, greatest(w.greatest_until, asked.until),
-			inet_client_addr(), asked.clock, asked.clock)
-		ON CONFLICT (worker_id) DO UPDATE
-		   SET holder = excluded.holder, token = excluded.token,
-			   valid_from = excluded.valid_from, valid_until = excluded.valid_until, greatest_until = excluded.greatest_until,
-			   renewals = 0, client_addr = excluded.client_addr, first_seen = excluded.first_seen, last_seen = excluded.last_seen
-		RETURNING o.worker_id, o.token, o.valid_from, o.valid_until, r.worker_bits, r.epoch, r.uuid;
+	UPDATE snowflake_registry.registry SET next_unused = unused, changes = changes + 1;
+	RETURN snowflake_registry.write_lease(r, chosen, propose_lease.holder, asked.clock, asked.asker, asked.until, asked.longest);
 END
 $$;
-COMMENT ON FUNCTION snowflake_registry.lease(text, interval, integer, timestamptz) IS 'lease a worker ID, any or a given one';
-REVOKE ALL ON FUNCTION snowflake_registry.lease(text, interval, integer, timestamptz) FROM PUBLIC;
-GRANT EXECUTE ON FUNCTION snowflake_registry.lease(text, interval, integer, timestamptz) TO snowflake_registry;
+COMMENT ON FUNCTION snowflake_registry.propose_lease(text, interval, integer, timestamptz) IS 'write a lease of a worker ID; the first step of lease()';
+REVOKE ALL ON FUNCTION snowflake_registry.propose_lease(text, interval, integer, timestamptz) FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION snowflake_registry.propose_lease(text, interval, integer, timestamptz) TO snowflake_registry;
 
--- valid_until and worker_id are what the holder knows: a registry that knows less
--- has lost it.
-CREATE FUNCTION snowflake_registry.renew(token uuid, duration interval DEFAULT '60 s', valid_until timestamptz DEFAULT NULL,
-	worker_id integer DEFAULT NULL, asker_now timestamptz DEFAULT clock_timestamp(), registry uuid DEFAULT NULL)
-RETURNS SETOF snowflake_registry.leased
-LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE ROWS 1 SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+CREATE FUNCTION snowflake_registry.write_lease(r snowflake_registry.registry, chosen integer, holder text,
+	clock timestamptz, asker timestamptz, until timestamptz, longest interval) RETURNS uuid
+LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp
+AS $$
+#variable_conflict use_column
+DECLARE
+	w snowflake_registry.worker;
+	id uuid := snowflake_registry.new_proposal(chosen);
+BEGIN
+	SELECT * INTO w FROM snowflake_registry.worker AS o WHERE o.worker_id = chosen;
+	INSERT INTO snowflake_registry.worker AS o
+		(worker_id, holder, token, proposal, proposed_by, valid_from, valid_until, longest,
+		 changes, client_addr, first_seen, last_seen)
+	VALUES (chosen, write_lease.holder, snowflake_registry.new_token(r.key, chosen, coalesce(w.changes, 0) + 1), id, pg_current_xact_id(),
+		greatest(w.valid_until, write_lease.asker), write_lease.until, write_lease.longest,
+		coalesce(w.changes, 0) + 1, inet_client_addr(), write_lease.clock, write_lease.clock)
+	ON CONFLICT (worker_id) DO UPDATE
+	   SET holder = CASE WHEN o.reserved THEN o.holder ELSE excluded.holder END,
+		   token = excluded.token, previous_token = NULL, attempt = NULL,
+		   proposal = excluded.proposal, proposed_by = excluded.proposed_by,
+		   valid_from = excluded.valid_from, valid_until = excluded.valid_until, longest = excluded.longest,
+		   renewals = 0, changes = excluded.changes, client_addr = excluded.client_addr,
+		   first_seen = excluded.first_seen, last_seen = excluded.last_seen;
+	RETURN id;
+END
+$$;
+COMMENT ON FUNCTION snowflake_registry.write_lease(snowflake_registry.registry, integer, text, timestamptz, timestamptz, timestamptz, interval) IS 'write a new lease, and return its proposal';
+REVOKE ALL ON FUNCTION snowflake_registry.write_lease(snowflake_registry.registry, integer, text, timestamptz, timestamptz, timestamptz, interval) FROM PUBLIC;
+
+-- Closes the registry for a holder that has proved by its token that the registry
+-- has lost a commit; returns whether there is such a proof.
+CREATE FUNCTION snowflake_registry.close_if_lost(token uuid) RETURNS boolean
+LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+	r snowflake_registry.registry;
+	holds text := format('A holder of worker ID %s has a lease that the registry does not know about.',
+		snowflake_registry.token_worker_id(token));
+BEGIN
+	-- No row of worker is locked yet, so the row of registry may be.
+	r := snowflake_registry.open_registry(true);
+	IF r.uuid IS NULL OR NOT snowflake_registry.is_lost(r, token) THEN
+		RETURN r.uuid IS NULL;
+	END IF;
+	UPDATE snowflake_registry.registry SET fence_needed = holds, changes = changes + 1;
+	RAISE WARNING USING
+		MESSAGE = 'the registry has lost leases, and is now closed until it is fenced',
+		DETAIL = holds,
+		HINT = 'An administrator must call snowflake_registry.fence().';
+	RETURN true;
+END
+$$;
+COMMENT ON FUNCTION snowflake_registry.close_if_lost(uuid) IS 'close the registry if it has lost the lease of this token';
+REVOKE ALL ON FUNCTION snowflake_registry.close_if_lost(uuid) FROM PUBLIC;
+
+-- Writes a renewal, or repeats the latest one, and returns the proposal; NULL if there
+-- is no lease, but something to commit.  A repetition changes neither the token nor
+-- the proposal, so that it does not matter which of its calls comes last.
+CREATE FUNCTION snowflake_registry.propose_renewal(token uuid, duration interval, asker_now timestamptz, registry uuid, attempt uuid) RETURNS uuid
+LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
 AS $$
 #variable_conflict use_column
 DECLARE
@@ -596,66 +908,139 @@ DECLARE
 	asked record;
 	new_until timestamptz;
 BEGIN
-	PERFORM snowflake_registry.begin_call(true);
+	PERFORM snowflake_registry.begin_call();
 	IF token IS NULL THEN
 		RAISE EXCEPTION USING ERRCODE = 'invalid_parameter_value', MESSAGE = 'the token cannot be NULL';
 	END IF;
-	IF worker_id <> snowflake_registry.token_worker_id(token) OR NOT isfinite(valid_until) THEN
-		RAISE EXCEPTION USING ERRCODE = 'invalid_parameter_value',
-			MESSAGE = format('this token was not returned with worker ID %s and valid_until %s', worker_id, valid_until);
-	END IF;
 	r := snowflake_registry.open_registry(false);
 	IF r.uuid IS NULL THEN
-		RETURN;
+		RETURN NULL;
 	END IF;
-
-	-- A call that was meant for another registry must not close this one.
 	IF registry <> r.uuid THEN
 		RAISE EXCEPTION USING ERRCODE = 'invalid_parameter_value',
 			MESSAGE = 'the lease belongs to another registry',
 			DETAIL = format('It belongs to registry %s, and this is registry %s.', registry, r.uuid);
 	END IF;
-
-	-- Has the registry ever handed out what the holder holds?  No row of worker is
-	-- locked yet, so the row of registry may be.
-	IF worker_id IS NOT NULL AND snowflake_registry.is_behind(worker_id, valid_until) THEN
-		r := snowflake_registry.open_registry(true);
-		IF r.uuid IS NULL THEN
-			RETURN;
-		END IF;
-		IF snowflake_registry.is_behind(worker_id, valid_until) THEN
-			UPDATE snowflake_registry.registry
-			   SET fence_needed = format('A holder of worker ID %s has a lease until %s that the registry does not know about.',
-					renew.worker_id, renew.valid_until),
-				   changes = changes + 1;
-			RAISE WARNING USING
-				MESSAGE = 'the registry has lost leases, and is now closed until it is fenced',
-				DETAIL = format('The holder of worker ID %s has a lease until %s that the registry does not know about.',
-					worker_id, valid_until),
-				HINT = 'An administrator must call snowflake_registry.fence().';
-			RETURN;
-		END IF;
+	IF snowflake_registry.is_lost(r, token) AND snowflake_registry.close_if_lost(token) THEN
+		RETURN NULL;
 	END IF;
 
-	w := snowflake_registry.lock_lease(token);
+	w := snowflake_registry.lock_lease(token, attempt);
 	asked := snowflake_registry.check_asked(r, duration, asker_now);
 	new_until := greatest(w.valid_until, asked.until);
 	PERFORM snowflake_registry.check_usable(r, asked.clock, asked.asker, new_until);
-	RETURN QUERY
-		UPDATE snowflake_registry.worker AS o
-		   SET token = snowflake_registry.new_token(w.worker_id),
-			   valid_until = new_until, greatest_until = greatest(o.greatest_until, new_until),
-			   renewals = o.renewals + 1, client_addr = inet_client_addr(), last_seen = asked.clock
-		 WHERE o.worker_id = w.worker_id
-		RETURNING o.worker_id, o.token, o.valid_from, o.valid_until, r.worker_bits, r.epoch, r.uuid;
+	IF w.token = propose_renewal.token THEN
+		w.previous_token := w.token;
+		w.changes := w.changes + 1;
+		w.token := snowflake_registry.new_token(r.key, w.worker_id, w.changes);
+		w.attempt := propose_renewal.attempt;
+		w.proposal := snowflake_registry.new_proposal(w.worker_id);
+		w.renewals := w.renewals + 1;
+	END IF;
+	UPDATE snowflake_registry.worker AS o
+	   SET token = w.token, previous_token = w.previous_token, attempt = w.attempt, proposal = w.proposal,
+		   proposed_by = pg_current_xact_id(), valid_until = new_until, longest = greatest(o.longest, asked.longest),
+		   renewals = w.renewals, changes = w.changes, client_addr = inet_client_addr(), last_seen = asked.clock
+	 WHERE o.worker_id = w.worker_id;
+	RETURN w.proposal;
 END
 $$;
-COMMENT ON FUNCTION snowflake_registry.renew(uuid, interval, timestamptz, integer, timestamptz, uuid) IS 'extend a lease, and get a new token for it';
-REVOKE ALL ON FUNCTION snowflake_registry.renew(uuid, interval, timestamptz, integer, timestamptz, uuid) FROM PUBLIC;
-GRANT EXECUTE ON FUNCTION snowflake_registry.renew(uuid, interval, timestamptz, integer, timestamptz, uuid) TO snowflake_registry;
+COMMENT ON FUNCTION snowflake_registry.propose_renewal(uuid, interval, timestamptz, uuid, uuid) IS 'write a renewal; the first step of renew()';
+REVOKE ALL ON FUNCTION snowflake_registry.propose_renewal(uuid, interval, timestamptz, uuid, uuid) FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION snowflake_registry.propose_renewal(uuid, interval, timestamptz, uuid, uuid) TO snowflake_registry;
 
--- IDs before used_until have been used.
-CREATE FUNCTION snowflake_registry.release(token uuid, used_until timestamptz) RETURNS void
+-- The lease that was proposed, if that is committed.  A row that is visible here has
+-- been written by a committed transaction or by this one, whose ID is the same in its
+-- subtransactions and in all that it calls.
+CREATE FUNCTION snowflake_registry.confirm(proposal uuid) RETURNS snowflake_registry.leased
+LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+AS $$
+#variable_conflict use_column
+DECLARE
+	r snowflake_registry.registry;
+	w snowflake_registry.worker;
+BEGIN
+	-- Raises the reason where there is one.
+	r := snowflake_registry.open_registry(false);
+	IF proposal IS NULL OR r.uuid IS NULL THEN
+		RAISE EXCEPTION USING ERRCODE = 'object_not_in_prerequisite_state',
+			MESSAGE = 'the registry has just fenced itself, and has leased nothing',
+			HINT = 'Call again.';
+	END IF;
+	SELECT * INTO w FROM snowflake_registry.worker AS o WHERE o.worker_id = snowflake_registry.token_worker_id(confirm.proposal);
+	IF w.proposed_by = pg_current_xact_id_if_assigned() THEN
+		RAISE EXCEPTION USING ERRCODE = 'active_sql_transaction',
+			MESSAGE = 'a lease cannot be confirmed in the transaction that proposed it',
+			DETAIL = 'A rollback would take back what the holder relies on.',
+			HINT = 'Commit in between, or call snowflake_registry.lease() or renew().';
+	ELSIF w.proposal IS DISTINCT FROM confirm.proposal OR w.token IS NULL THEN
+		RAISE EXCEPTION USING ERRCODE = 'SR001',
+			MESSAGE = 'this proposal does not belong to a current lease',
+			HINT = 'Take a new lease.';
+	END IF;
+	RETURN row(w.worker_id, w.token, w.valid_from, w.valid_until, r.worker_bits, r.epoch, r.uuid);
+END
+$$;
+COMMENT ON FUNCTION snowflake_registry.confirm(uuid) IS 'the lease that was proposed and committed; the second step of lease() and renew()';
+REVOKE ALL ON FUNCTION snowflake_registry.confirm(uuid) FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION snowflake_registry.confirm(uuid) TO snowflake_registry;
+
+-- For holders: the calls
+--
+-- A procedure that commits can have neither SECURITY DEFINER nor a SET clause.  So
+-- the caller's search_path is in effect: every name, and every operator, has its
+-- schema.  The first COMMIT ends a transaction in which nothing has been done, so
+-- that the isolation level can be set.
+
+CREATE PROCEDURE snowflake_registry.lease(holder text, duration interval DEFAULT '60 s', INOUT worker_id integer DEFAULT NULL,
+	asker_now timestamptz DEFAULT clock_timestamp(), INOUT token uuid DEFAULT NULL, INOUT valid_from timestamptz DEFAULT NULL,
+	INOUT valid_until timestamptz DEFAULT NULL, INOUT worker_bits integer DEFAULT NULL, INOUT epoch timestamptz DEFAULT NULL,
+	INOUT registry uuid DEFAULT NULL)
+LANGUAGE plpgsql
+AS $$
+DECLARE
+	proposal pg_catalog.uuid;
+BEGIN
+	CALL snowflake_registry.refuse_block();
+	COMMIT;
+	SET TRANSACTION ISOLATION LEVEL READ COMMITTED;
+	proposal := snowflake_registry.propose_lease(holder, duration, worker_id, asker_now);
+	COMMIT;
+	SELECT l.worker_id, l.token, l.valid_from, l.valid_until, l.worker_bits, l.epoch, l.registry
+	  INTO worker_id, token, valid_from, valid_until, worker_bits, epoch, registry
+	  FROM snowflake_registry.confirm(proposal) AS l;
+END
+$$;
+COMMENT ON PROCEDURE snowflake_registry.lease(text, interval, integer, timestamptz, uuid, timestamptz, timestamptz, integer, timestamptz, uuid) IS 'lease a worker ID, any or a given one';
+REVOKE ALL ON PROCEDURE snowflake_registry.lease(text, interval, integer, timestamptz, uuid, timestamptz, timestamptz, integer, timestamptz, uuid) FROM PUBLIC;
+GRANT EXECUTE ON PROCEDURE snowflake_registry.lease(text, interval, integer, timestamptz, uuid, timestamptz, timestamptz, integer, timestamptz, uuid) TO snowflake_registry;
+
+CREATE PROCEDURE snowflake_registry.renew(INOUT token uuid, duration interval DEFAULT '60 s', asker_now timestamptz DEFAULT clock_timestamp(),
+	INOUT registry uuid DEFAULT NULL, attempt uuid DEFAULT NULL, INOUT worker_id integer DEFAULT NULL,
+	INOUT valid_from timestamptz DEFAULT NULL, INOUT valid_until timestamptz DEFAULT NULL,
+	INOUT worker_bits integer DEFAULT NULL, INOUT epoch timestamptz DEFAULT NULL)
+LANGUAGE plpgsql
+AS $$
+DECLARE
+	proposal pg_catalog.uuid;
+BEGIN
+	CALL snowflake_registry.refuse_block();
+	COMMIT;
+	SET TRANSACTION ISOLATION LEVEL READ COMMITTED;
+	proposal := snowflake_registry.propose_renewal(token, duration, asker_now, registry, attempt);
+	COMMIT;
+	SELECT l.token, l.registry, l.worker_id, l.valid_from, l.valid_until, l.worker_bits, l.epoch
+	  INTO token, registry, worker_id, valid_from, valid_until, worker_bits, epoch
+	  FROM snowflake_registry.confirm(proposal) AS l;
+END
+$$;
+COMMENT ON PROCEDURE snowflake_registry.renew(uuid, interval, timestamptz, uuid, uuid, integer, timestamptz, timestamptz, integer, timestamptz) IS 'extend a lease, and get a new token for it';
+REVOKE ALL ON PROCEDURE snowflake_registry.renew(uuid, interval, timestamptz, uuid, uuid, integer, timestamptz, timestamptz, integer, timestamptz) FROM PUBLIC;
+GRANT EXECUTE ON PROCEDURE snowflake_registry.renew(uuid, interval, timestamptz, uuid, uuid, integer, timestamptz, timestamptz, integer, timestamptz) TO snowflake_registry;
+
+-- IDs before used_until have been used.  attempt is that of a renewal whose answer has
+-- not come.
+CREATE FUNCTION snowflake_registry.release(token uuid, used_until timestamptz, attempt uuid DEFAULT NULL) RETURNS void
 LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
 AS $$
 #variable_conflict use_column
@@ -664,7 +1049,7 @@ DECLARE
 	w snowflake_registry.worker;
 	used timestamptz := date_trunc('milliseconds', used_until + interval '999 us');
 BEGIN
-	PERFORM snowflake_registry.begin_call(true);
+	PERFORM snowflake_registry.begin_call();
 	IF token IS NULL OR used_until IS NULL THEN
 		RAISE EXCEPTION USING ERRCODE = 'invalid_parameter_value', MESSAGE = 'neither the token nor used_until can be NULL';
 	END IF;
@@ -672,33 +1057,57 @@ BEGIN
 	IF r.uuid IS NULL THEN
 		RETURN;
 	END IF;
-	w := snowflake_registry.lock_lease(token);
+	w := snowflake_registry.lock_lease(token, attempt);
 	IF used > w.valid_until THEN
 		RAISE EXCEPTION USING ERRCODE = 'invalid_parameter_value',
 			MESSAGE = format('worker ID %s cannot have been used until %s', w.worker_id, used_until),
 			DETAIL = format('The lease is from %s to %s.', w.valid_from, w.valid_until);
 	END IF;
 	UPDATE snowflake_registry.worker AS o
-	   SET token = NULL, valid_until = greatest(used, w.valid_from), last_seen = snowflake_registry.clock()
+	   SET token = NULL, previous_token = NULL, attempt = NULL, proposal = NULL,
+		   valid_until = greatest(used, w.valid_from), last_seen = snowflake_registry.clock()
 	 WHERE o.worker_id = w.worker_id;
 END
 $$;
-COMMENT ON FUNCTION snowflake_registry.release(uuid, timestamptz) IS 'give back what is left of a lease';
-REVOKE ALL ON FUNCTION snowflake_registry.release(uuid, timestamptz) FROM PUBLIC;
-GRANT EXECUTE ON FUNCTION snowflake_registry.release(uuid, timestamptz) TO snowflake_registry;
+COMMENT ON FUNCTION snowflake_registry.release(uuid, timestamptz, uuid) IS 'give back what is left of a lease';
+REVOKE ALL ON FUNCTION snowflake_registry.release(uuid, timestamptz, uuid) FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION snowflake_registry.release(uuid, timestamptz, uuid) TO snowflake_registry;
 
 -- For administrators
 
+-- Returns it in whole milliseconds.
+CREATE FUNCTION snowflake_registry.check_longest_lease(longest_lease interval) RETURNS interval
+LANGUAGE plpgsql IMMUTABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp
+AS $$
+BEGIN
+	IF longest_lease IS NULL OR NOT longest_lease BETWEEN '1 s' AND '24 h' THEN
+		RAISE EXCEPTION USING ERRCODE = 'invalid_parameter_value',
+			MESSAGE = format('the longest lease cannot be %s', coalesce(longest_lease::text, 'NULL')),
+			DETAIL = 'It must be between 1 s and 24 h.';
+	END IF;
+	IF extract(day FROM longest_lease) <> 0 OR extract(month FROM longest_lease) <> 0 OR extract(year FROM longest_lease) <> 0 THEN
+		RAISE EXCEPTION USING ERRCODE = 'invalid_parameter_value',
+			MESSAGE = format('the longest lease cannot be %s', longest_lease),
+			DETAIL = 'A day or a month has no fixed length.',
+			HINT = 'Give it in hours, minutes and seconds.';
+	END IF;
+	RETURN snowflake_registry.to_ms(longest_lease);
+END
+$$;
+COMMENT ON FUNCTION snowflake_registry.check_longest_lease(interval) IS 'refuse an invalid longest_lease';
+REVOKE ALL ON FUNCTION snowflake_registry.check_longest_lease(interval) FROM PUBLIC;
+
 CREATE FUNCTION snowflake_registry.setup(worker_bits integer DEFAULT 10, epoch timestamptz DEFAULT '2023-01-01 00:00:00Z',
-	longest_lease interval DEFAULT '2 min', fence_itself boolean DEFAULT false)
+	longest_lease interval DEFAULT '2 min', fence_itself boolean DEFAULT false, most_per_holder integer DEFAULT NULL)
 RETURNS uuid
 LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
 AS $$
 #variable_conflict use_column
 DECLARE
 	id uuid := gen_random_uuid();
+	longest interval;
 BEGIN
-	PERFORM snowflake_registry.begin_call(false);
+	PERFORM snowflake_registry.begin_call();
 	IF worker_bits IS NULL OR worker_bits NOT BETWEEN 1 AND 16 THEN
 		RAISE EXCEPTION USING ERRCODE = 'numeric_value_out_of_range',
 			MESSAGE = format('worker_bits cannot be %s', coalesce(worker_bits::text, 'NULL')),
@@ -709,18 +1118,19 @@ BEGIN
 			MESSAGE = format('the epoch cannot be %s', coalesce(epoch::text, 'NULL')),
 			DETAIL = 'It must be a whole millisecond, in 1970 or later, and not in the future.';
 	END IF;
-	IF longest_lease IS NULL OR NOT longest_lease BETWEEN '1 s' AND '1 day' THEN
-		RAISE EXCEPTION USING ERRCODE = 'invalid_parameter_value',
-			MESSAGE = format('the longest lease cannot be %s', coalesce(longest_lease::text, 'NULL')),
-			DETAIL = 'It must be between 1 s and 1 day.';
-	END IF;
 	IF fence_itself IS NULL THEN
 		RAISE EXCEPTION USING ERRCODE = 'invalid_parameter_value', MESSAGE = 'fence_itself cannot be NULL';
 	END IF;
-	INSERT INTO snowflake_registry.registry (uuid, worker_bits, epoch, longest_lease, fence_itself,
-		system_identifier, timeline, floor, next_unused, changes)
-	SELECT id, setup.worker_bits, setup.epoch, snowflake_registry.to_ms(setup.longest_lease), setup.fence_itself,
-		   here.system_identifier, here.timeline, setup.epoch, 0, 0
+	IF most_per_holder < 1 THEN
+		RAISE EXCEPTION USING ERRCODE = 'invalid_parameter_value',
+			MESSAGE = format('most_per_holder cannot be %s', most_per_holder);
+	END IF;
+	longest := snowflake_registry.check_longest_lease(longest_lease);
+	INSERT INTO snowflake_registry.registry (uuid, worker_bits, epoch, longest_lease, longest_lease_before, longest_lease_from,
+		fence_itself, most_per_holder, system_identifier, timeline, database, relation, floor, next_unused, key, changes)
+	SELECT id, setup.worker_bits, setup.epoch, longest, longest, setup.epoch,
+		   setup.fence_itself, coalesce(setup.most_per_holder, greatest(2, (1 << setup.worker_bits) / 8)),
+		   here.system_identifier, here.timeline, here.database, here.relation, setup.epoch, 0, snowflake_registry.new_key(), 0
 	  FROM snowflake_registry.here() AS here
 	ON CONFLICT DO NOTHING;
 	IF NOT FOUND THEN
@@ -731,8 +1141,45 @@ BEGIN
 	RETURN id;
 END
 $$;
-COMMENT ON FUNCTION snowflake_registry.setup(integer, timestamptz, interval, boolean) IS 'set the registry up, once';
-REVOKE ALL ON FUNCTION snowflake_registry.setup(integer, timestamptz, interval, boolean) FROM PUBLIC;
+COMMENT ON FUNCTION snowflake_registry.setup(integer, timestamptz, interval, boolean, integer) IS 'set the registry up, once';
+REVOKE ALL ON FUNCTION snowflake_registry.setup(integer, timestamptz, interval, boolean, integer) FROM PUBLIC;
+
+-- Returns when it is in force: lower at once, higher when the former one has passed.
+-- See the head of this file.
+CREATE FUNCTION snowflake_registry.set_longest_lease(longest_lease interval) RETURNS timestamptz
+LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+AS $$
+#variable_conflict use_column
+DECLARE
+	r snowflake_registry.registry;
+	longest interval := snowflake_registry.check_longest_lease(set_longest_lease.longest_lease);
+	clock timestamptz;
+	before interval;
+	running interval;
+	since timestamptz;
+BEGIN
+	PERFORM snowflake_registry.begin_call();
+	r := snowflake_registry.open_registry(true);
+	IF r.uuid IS NULL THEN
+		RETURN NULL;
+	END IF;
+	clock := snowflake_registry.clock();
+	running := (SELECT max(o.valid_until) FROM snowflake_registry.worker AS o WHERE o.token IS NOT NULL) - clock;
+	IF longest < running THEN
+		RAISE EXCEPTION USING ERRCODE = 'object_in_use',
+			MESSAGE = format('the longest lease cannot be %s while longer ones are running', longest),
+			DETAIL = format('One of them lasts for another %s.', running),
+			HINT = 'Have the holders ask for shorter ones first.';
+	END IF;
+	before := snowflake_registry.longest_in_force(r, clock);
+	since := CASE WHEN longest > before THEN clock + before ELSE clock END;
+	UPDATE snowflake_registry.registry
+	   SET longest_lease = longest, longest_lease_before = before, longest_lease_from = since, changes = changes + 1;
+	RETURN since;
+END
+$$;
+COMMENT ON FUNCTION snowflake_registry.set_longest_lease(interval) IS 'set how far a lease may reach; returns when that is in force';
+REVOKE ALL ON FUNCTION snowflake_registry.set_longest_lease(interval) FROM PUBLIC;
 
 CREATE FUNCTION snowflake_registry.reserve(worker_id integer, holder text) RETURNS void
 LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
@@ -743,7 +1190,7 @@ DECLARE
 	w snowflake_registry.worker;
 	clock timestamptz;
 BEGIN
-	PERFORM snowflake_registry.begin_call(false);
+	PERFORM snowflake_registry.begin_call();
 	PERFORM snowflake_registry.check_holder(holder);
 	r := snowflake_registry.open_registry(true);
 	IF r.uuid IS NULL THEN
@@ -768,7 +1215,7 @@ BEGIN
 	INSERT INTO snowflake_registry.worker AS o (worker_id, holder, reserved, first_seen, last_seen)
 	VALUES (reserve.worker_id, reserve.holder, true, clock, clock)
 	ON CONFLICT (worker_id) DO UPDATE
-	   SET holder = excluded.holder, reserved = true, token = NULL, last_seen = excluded.last_seen;
+	   SET holder = excluded.holder, reserved = true, token = NULL, previous_token = NULL, last_seen = excluded.last_seen;
 END
 $$;
 COMMENT ON FUNCTION snowflake_registry.reserve(integer, text) IS 'set a worker ID aside for a server that is configured with it';
@@ -785,7 +1232,7 @@ DECLARE
 	w snowflake_registry.worker;
 	clock timestamptz;
 BEGIN
-	PERFORM snowflake_registry.begin_call(false);
+	PERFORM snowflake_registry.begin_call();
 	r := snowflake_registry.open_registry(true);
 	IF r.uuid IS NULL THEN
 		RETURN;
@@ -801,9 +1248,8 @@ BEGIN
 	END IF;
 	UPDATE snowflake_registry.registry SET changes = changes + 1;
 	UPDATE snowflake_registry.worker AS o
-	   SET reserved = false, token = NULL,
+	   SET reserved = false, token = NULL, previous_token = NULL,
 		   valid_until = greatest(o.valid_until, clock + r.longest_lease),
-		   greatest_until = greatest(o.greatest_until, clock + r.longest_lease),
 		   last_seen = clock
 	 WHERE o.worker_id = unreserve.worker_id;
 END
@@ -811,27 +1257,32 @@ $$;
 COMMENT ON FUNCTION snowflake_registry.unreserve(integer) IS 'let a reserved worker ID be leased again, after the longest lease has passed';
 REVOKE ALL ON FUNCTION snowflake_registry.unreserve(integer) FROM PUBLIC;
 
-CREATE FUNCTION snowflake_registry.fence() RETURNS timestamptz
+-- now_is is the administrator's word where the clocks of the registry, the old one's
+-- or this one's, are wrong.
+CREATE FUNCTION snowflake_registry.fence(now_is timestamptz DEFAULT NULL) RETURNS timestamptz
 LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
 AS $$
 BEGIN
-	PERFORM snowflake_registry.begin_call(false);
+	PERFORM snowflake_registry.begin_call();
 	PERFORM FROM snowflake_registry.registry FOR UPDATE;
 	IF NOT FOUND THEN
 		RAISE EXCEPTION USING ERRCODE = 'object_not_in_prerequisite_state',
 			MESSAGE = 'the registry has not been set up',
 			HINT = 'An administrator must call snowflake_registry.setup().';
 	END IF;
-	PERFORM snowflake_registry.apply_fence();
+	IF NOT isfinite(now_is) THEN
+		RAISE EXCEPTION USING ERRCODE = 'invalid_parameter_value', MESSAGE = format('it cannot be %s now', now_is);
+	END IF;
+	PERFORM snowflake_registry.apply_fence(date_trunc('milliseconds', now_is));
 	RAISE NOTICE USING
 		MESSAGE = 'all tokens are void',
 		DETAIL = format('%s worker IDs are reserved.', (SELECT count(*) FROM snowflake_registry.worker WHERE reserved)),
 		HINT = 'Compare the reservations with the servers whose worker ID is configured. Some may be lost; reserve() restores them.';
-	RETURN (SELECT floor FROM snowflake_registry.registry);
+	RETURN (snowflake_registry.first_free()).free_at;
 END
 $$;
-COMMENT ON FUNCTION snowflake_registry.fence() IS 'reopen the registry after a failover; returns when it leases again';
-REVOKE ALL ON FUNCTION snowflake_registry.fence() FROM PUBLIC;
+COMMENT ON FUNCTION snowflake_registry.fence(timestamptz) IS 'reopen the registry after a failover; returns when it leases again';
+REVOKE ALL ON FUNCTION snowflake_registry.fence(timestamptz) FROM PUBLIC;
 
 -- What pg_dump includes if this is an extension
 

@@ -7,8 +7,8 @@
  * is no longer the lease's, ends that lease, and another one is taken.  Either way
  * IDs are issued to the end of the interval, which is ours.
  *
- * An answer that is lost takes the token with it: the registry has handed out
- * another one, and the old one must not work twice.
+ * An answer that is lost may have replaced the token.  The renewal is repeated with the
+ * old token and the same attempt, a random number by which the registry recognises it.
  */
 #include <algorithm>
 #include <cstdint>
@@ -41,7 +41,7 @@ static constexpr int64_t kLastRetry = 5000;
 static constexpr int64_t kWorthRenewing = 500;
 
 /* How long a shutdown may wait for the registry. */
-static constexpr int64_t kGiveBackPatience = 2000;
+static constexpr int64_t kGiveBackPatience = 500;
 
 static void
 hold(const Lease &lease)
@@ -57,6 +57,7 @@ LeaseHolder::note_success()
 	if (failures_ > 0)
 		ereport(LOG, (errmsg("snowflake registry is granting leases again")));
 	failures_ = 0;
+	since_success_.emplace();
 	since_failure_.reset();
 	LWLockAcquire(shared->lock, LW_EXCLUSIVE);
 	shared->lease_failure.count = 0;
@@ -82,14 +83,19 @@ LeaseHolder::note_failure(const char *why)
 	ConditionVariableBroadcast(&shared->keeper_progress);
 }
 
-/* A burst may come to the end of the lease before the clock does. */
+/*
+ * A burst may come to the end of the lease before the clock does.  What a renewal adds
+ * then is no more than the time since the last one.
+ */
 bool
 LeaseHolder::is_due(int64_t now, int64_t newest) const
 {
 	const Lease &lease = shared->lease;
 
+	const bool	just_renewed = since_success_ && since_success_->elapsed_ms() < kWorthRenewing;
+
 	return lease.token[0] == '\0' || now >= lease.renew_at ||
-		   (newest + kWorthRenewing >= lease.until && now + lease_duration >= lease.until + kWorthRenewing);
+		   (!just_renewed && newest + kWorthRenewing >= lease.until && now + lease_duration >= lease.until + kWorthRenewing);
 }
 
 int64_t
@@ -176,7 +182,7 @@ LeaseHolder::ask(int64_t now)
 	renewing_ = shared->lease.token[0] != '\0';
 	asked_at_ = now;
 	if (renewing_)
-		request_.renew(shared->lease, now, lease_duration);
+		request_.renew(shared->lease, attempt_.number_for(shared->lease.token), now, lease_duration);
 	else
 		request_.lease(now, lease_duration, worker_id);
 	request_.advance();
@@ -232,8 +238,10 @@ LeaseHolder::wait(int64_t now) const
 	if (request_.state() == RegistryState::kFailed)
 		return {0, PGINVALID_SOCKET, 0};
 
-	const int64_t left = is_due(now, now) ? retry_in() : shared->lease.renew_at - now;
+	int64_t		left = is_due(now, now) ? retry_in() : shared->lease.renew_at - now;
 
+	if (since_success_ && since_success_->elapsed_ms() < kWorthRenewing)
+		left = std::min(left, kWorthRenewing - since_success_->elapsed_ms());
 	return {static_cast<long>(std::clamp<int64_t>(left, 10, 60'000)), PGINVALID_SOCKET, 0};
 }
 
@@ -262,28 +270,27 @@ LeaseHolder::finish_request(const Stopwatch &since_start)
 }
 
 /*
- * A renewal under way changes the token, so its answer comes first.  An empty
- * connection string is libpq's default server, which is no registry of ours.
+ * A renewal under way is abandoned: the registry knows by its attempt that the token is
+ * ours.  A registry that has not answered lately is not waited for.  An empty connection
+ * string is libpq's default server, which is no registry of ours.
  */
 void
 LeaseHolder::give_back(int64_t used_until)
 {
 	const Stopwatch since_start;
-
-	finish_request(since_start);
-	if (request_.state() == RegistryState::kAnswered && renewing_)
-		accept_answer();
-
-	const bool	token_is_known = request_.state() != RegistryState::kAsking;
 	const Lease lease = shared->lease;
 
 	request_.end();
 	hold({});
-	if (lease.token[0] == '\0' || !token_is_known || *registry_conninfo == '\0')
+	if (lease.token[0] == '\0' || *registry_conninfo == '\0')
 		return;
 
-	request_.release(lease, std::clamp(used_until, lease.from, lease.until));
-	finish_request(since_start);
+	if (failures_ == 0)
+	{
+		request_.release(lease, attempt_.is_open(lease.token) ? attempt_.number_for(lease.token) : nullptr,
+						 std::clamp(used_until, lease.from, lease.until));
+		finish_request(since_start);
+	}
 	if (request_.state() != RegistryState::kAnswered)
 		ereport(LOG, (errmsg("could not give back the lease of snowflake worker ID %d", lease.worker),
 					  errdetail("It ends by itself at %s.", to_text(layout.unix_ms(lease.until)))));

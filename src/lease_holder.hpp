@@ -11,6 +11,7 @@
 #include <optional>
 
 #include "prelude.h"
+#include "attempt.hpp"
 #include "core/lease.hpp"
 #include "core/stopwatch.hpp"
 #include "registry.hpp"
@@ -69,7 +70,11 @@ private:
 	bool		renewing_ = false;
 	int64_t		asked_at_ = 0;
 
-	/* Failures since the last success, and how long ago the last one was. */
+	/* The latest renewal. */
+	Attempt		attempt_;
+
+	/* How long ago the last success was, failures since, and how long ago the last one was. */
+	std::optional<Stopwatch> since_success_;
 	int			failures_ = 0;
 	std::optional<Stopwatch> since_failure_;
 

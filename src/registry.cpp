@@ -16,6 +16,7 @@
 
 extern "C"
 {
+#include "access/xlog.h"
 #include "miscadmin.h"
 #include "postmaster/postmaster.h"
 #include "storage/fd.h"
@@ -37,28 +38,29 @@ static constexpr int64_t kRequestMilliseconds = 10'000;
 #define TIME_OF(parameter) "timestamptz 'epoch' + " parameter "::bigint * interval '1 ms'"
 #define INTERVAL_OF(parameter) parameter "::bigint * interval '1 ms'"
 
+/* lease() and renew() answer when they have committed: see snowflake_registry--1.0.sql. */
 static constexpr char kLeaseQuery[] =
-	"SELECT " GRANT_COLUMNS " FROM snowflake_registry.lease(holder => $1, duration => " INTERVAL_OF("$2")
+	"CALL snowflake_registry.lease(holder => $1, duration => " INTERVAL_OF("$2")
 	", worker_id => $3::integer, asker_now => " TIME_OF("$4") ")";
 static constexpr char kRenewQuery[] =
-	"SELECT " GRANT_COLUMNS " FROM snowflake_registry.renew(token => $1::uuid, duration => " INTERVAL_OF("$2")
-	", valid_until => " TIME_OF("$3") ", worker_id => $4::integer, asker_now => " TIME_OF("$5") ", registry => $6::uuid)";
+	"CALL snowflake_registry.renew(token => $1::uuid, duration => " INTERVAL_OF("$2")
+	", asker_now => " TIME_OF("$3") ", registry => $4::uuid, attempt => $5::uuid)";
 static constexpr char kReleaseQuery[] =
-	"SELECT snowflake_registry.release(token => $1::uuid, used_until => " TIME_OF("$2") ")";
+	"SELECT snowflake_registry.release(token => $1::uuid, used_until => " TIME_OF("$2") ", attempt => $3::uuid)";
 
-/* The SQLSTATE for a token that belongs to no lease: see snowflake_registry--1.0.sql. */
-static constexpr char kBadToken[] = "28000";
+/* The SQLSTATE for a token that belongs to no lease. */
+static constexpr char kBadToken[] = "SR001";
 
 const char *
 lease_holder()
 {
 	char		host[64] = "";
 	const char *cluster = GetConfigOption("cluster_name", true, false);
+	const bool	named = cluster && *cluster != '\0';
 
-	if (cluster && *cluster != '\0')
-		return cluster;
 	gethostname(host, sizeof(host) - 1);
-	return psprintf("%s:%d", host, PostPortNumber);
+	return psprintf("%s%s%s:%d %llu", named ? cluster : "", named ? " " : "", host, PostPortNumber,
+					(unsigned long long) GetSystemIdentifier());
 }
 
 void
@@ -112,23 +114,26 @@ RegistryRequest::lease(int64_t now, int64_t duration, int32_t worker)
 }
 
 void
-RegistryRequest::renew(const Lease &lease, int64_t now, int64_t duration)
+RegistryRequest::renew(const Lease &lease, const char *attempt, int64_t now, int64_t duration)
 {
 	begin(kRenewQuery, true);
 	add_text(lease.token);
 	add_integer(duration);
-	add_time(lease.until);
-	add_integer(lease.worker);
 	add_time(now);
 	add_text(lease.registry);
+	add_text(attempt);
 }
 
 void
-RegistryRequest::release(const Lease &lease, int64_t used_until)
+RegistryRequest::release(const Lease &lease, const char *attempt, int64_t used_until)
 {
 	begin(kReleaseQuery, false);
 	add_text(lease.token);
 	add_time(used_until);
+	if (attempt)
+		add_text(attempt);
+	else
+		add_null();
 }
 
 /* Keeps a message of libpq or of a server, as one line without its final period. */
@@ -147,7 +152,7 @@ RegistryRequest::fail(const char *message)
 RegistryState
 RegistryRequest::read_result(const PGresult *result)
 {
-	if (PQresultStatus(result) == PGRES_TUPLES_OK)
+	if (PQresultStatus(result) == PGRES_TUPLES_OK || PQresultStatus(result) == PGRES_COMMAND_OK)
 	{
 		const char *fault = grants_ ? read_grant(result, &grant_) : nullptr;
 
@@ -187,7 +192,7 @@ RegistryState
 RegistryRequest::send_query()
 {
 	if (PQsetnonblocking(connection_, 1) != 0 ||
-		!PQsendQueryParams(connection_, query_, parameters_, nullptr, parameter_, nullptr, nullptr, 0))
+		!PQsendQueryParams(connection_, query_, parameters_, nullptr, parameter_, nullptr, nullptr, 1))
 		return fail(PQerrorMessage(connection_));
 	return RegistryState::kAsking;
 }
@@ -227,8 +232,9 @@ RegistryRequest::go_on()
 
 	const int	unsent = PQflush(connection_);
 
+	/* A server that ends the connection has said why before. */
 	if (unsent < 0 || !PQconsumeInput(connection_))
-		return fail(PQerrorMessage(connection_));
+		return failure_[0] != '\0' ? outcome_ : fail(PQerrorMessage(connection_));
 	events_ = unsent > 0 ? WL_SOCKET_READABLE | WL_SOCKET_WRITEABLE : WL_SOCKET_READABLE;
 
 	/*

@@ -33,8 +33,9 @@ enum class RegistryState
 };
 
 /*
- * The name under which this server leases: "cluster_name", or its host and port.
- * For people, and to match reservations in the registry.
+ * The name under which this server leases: "cluster_name" if it is set, host and port,
+ * and the system identifier of the data directory.  For people, and to match
+ * reservations in the registry, which may be for the first part alone.
  */
 const char *lease_holder();
 
@@ -49,10 +50,14 @@ struct RegistryWait
 class RegistryRequest
 {
 public:
-	/* Each begins a request.  now: what our clock shows; worker: -1 for any. */
+	/*
+	 * Each begins a request.  now: what our clock shows; worker: -1 for any;
+	 * attempt: a UUID, the same when a renewal is repeated; nullptr: there is no
+	 * renewal without an answer.
+	 */
 	void		lease(int64_t now, int64_t duration, int32_t worker);
-	void		renew(const Lease &lease, int64_t now, int64_t duration);
-	void		release(const Lease &lease, int64_t used_until);
+	void		renew(const Lease &lease, const char *attempt, int64_t now, int64_t duration);
+	void		release(const Lease &lease, const char *attempt, int64_t used_until);
 
 	/* Advances the request as far as possible without waiting. */
 	RegistryState advance();
@@ -90,7 +95,7 @@ public:
 	}
 
 private:
-	static constexpr int kMaxParameters = 6;
+	static constexpr int kMaxParameters = 5;
 
 	void		begin(const char *query, bool grants);
 	void		add_text(const char *value);
@@ -112,7 +117,7 @@ private:
 	bool		grants_ = false;	/* the answer should be a row */
 	int			parameters_ = 0;
 	const char *parameter_[kMaxParameters] = {};
-	char		values_[kMaxParameters][100] = {};
+	char		values_[kMaxParameters][256] = {};
 	int			events_ = 0;		/* that the connection waits for, */
 	bool		ready_ = false;		/* and whether one of them has come */
 	std::optional<Stopwatch> since_start_;

@@ -11,10 +11,11 @@
 
 extern "C"
 {
+#include "catalog/pg_type_d.h"
+#include "port/pg_bswap.h"
 #include "storage/fd.h"
 }
 
-#include "core/decimal.hpp"
 #include "registry_answer.hpp"
 #include "settings.hpp"
 #include "timestamps.hpp"
@@ -22,24 +23,58 @@ extern "C"
 namespace snowflake
 {
 
-static constexpr int kGrantColumns = 7;
-
 /* The file in the data directory that remembers the registry. */
 static constexpr char kRegistryFile[] = "snowflake_registry";
 
-static bool
-parse_integer(const char *text, int64_t min, int64_t max, int64_t *value)
+/* The value of a column of this type, which has this length; nullptr if it has not. */
+static const char *
+read_value(const PGresult *result, const char *name, Oid type, int length)
 {
-	const auto	parsed = parse_decimal(text, max);
+	const int	column = PQfnumber(result, name);
 
-	*value = parsed.value_or(0);
-	return parsed >= min;
+	if (column < 0 || PQftype(result, column) != type || PQfformat(result, column) != 1 ||
+		PQgetisnull(result, 0, column) || PQgetlength(result, 0, column) != length)
+		return nullptr;
+	return PQgetvalue(result, 0, column);
 }
 
 static bool
-is_uuid(const char *text)
+read_integer(const PGresult *result, const char *name, int64_t *value)
 {
-	return strlen(text) == kUuidSize - 1 && strspn(text, "0123456789abcdef-") == kUuidSize - 1;
+	const char *bytes = read_value(result, name, INT4OID, 4);
+	uint32		number = 0;
+
+	if (bytes)
+		memcpy(&number, bytes, 4);
+	*value = static_cast<int32_t>(pg_ntoh32(number));
+	return bytes != nullptr;
+}
+
+/* Unix milliseconds; -1 for what is no whole one. */
+static bool
+read_time(const PGresult *result, const char *name, int64_t *ms)
+{
+	const char *bytes = read_value(result, name, TIMESTAMPTZOID, 8);
+	uint64		number = 0;
+
+	if (bytes)
+		memcpy(&number, bytes, 8);
+
+	const int64_t us = static_cast<int64_t>(pg_ntoh64(number));
+
+	*ms = us % 1000 == 0 ? us / 1000 + kPostgresEpochMs : -1;
+	return bytes != nullptr;
+}
+
+static bool
+read_uuid(const PGresult *result, const char *name, char (&text)[kUuidSize])
+{
+	const char *bytes = read_value(result, name, UUIDOID, 16);
+	char	   *out = text;
+
+	for (int i = 0; bytes && i < 16; i++)
+		out += snprintf(out, 4, i == 4 || i == 6 || i == 8 || i == 10 ? "-%02x" : "%02x", static_cast<unsigned char>(bytes[i]));
+	return bytes != nullptr;
 }
 
 static void
@@ -88,28 +123,22 @@ read_grant(const PGresult *result, Lease *grant)
 {
 	constexpr int64_t kLastMs = int64_t{1} << 43;
 	static constexpr char kImpossible[] = "its answer has values that are impossible for a lease";
-	const char *field[kGrantColumns];
 	int64_t		worker,
 				from,
 				until,
 				worker_bits,
 				epoch_ms;
+	char		token[kUuidSize],
+				registry[kUuidSize];
 
-	if (PQntuples(result) == 0)
-		return "it returned no lease: it is closed until an administrator calls snowflake_registry.fence(), or has just fenced itself";
-	if (PQntuples(result) != 1 || PQnfields(result) != kGrantColumns)
+	if (PQntuples(result) != 1 ||
+		!read_integer(result, "worker_id", &worker) || !read_uuid(result, "token", token) ||
+		!read_time(result, "valid_from", &from) || !read_time(result, "valid_until", &until) ||
+		!read_integer(result, "worker_bits", &worker_bits) || !read_time(result, "epoch", &epoch_ms) ||
+		!read_uuid(result, "registry", registry))
 		return "its answer does not have the form of a lease";
-	for (int i = 0; i < kGrantColumns; i++)
-	{
-		if (PQgetisnull(result, 0, i))
-			return "its answer does not have the form of a lease";
-		field[i] = PQgetvalue(result, 0, i);
-	}
-
-	if (!parse_integer(field[0], 0, (1 << kMaxWorkerBits) - 1, &worker) || !is_uuid(field[1]) ||
-		!parse_integer(field[2], 0, kLastMs, &from) || !parse_integer(field[3], 0, kLastMs, &until) ||
-		!parse_integer(field[4], kMinWorkerBits, kMaxWorkerBits, &worker_bits) ||
-		!parse_integer(field[5], 0, kLastMs, &epoch_ms) || !is_uuid(field[6]) || from >= until)
+	if (worker < 0 || worker_bits < kMinWorkerBits || worker_bits > kMaxWorkerBits ||
+		epoch_ms < 0 || epoch_ms > kLastMs || from < 0 || from >= until || until > kLastMs)
 		return kImpossible;
 	if (worker_bits != layout.worker_bits || epoch_ms != layout.epoch_ms)
 		return psprintf("it has another layout: epoch %s, %d worker bits; configured here: epoch %s, %d worker bits",
@@ -119,9 +148,9 @@ read_grant(const PGresult *result, Lease *grant)
 		return kImpossible;
 
 	*grant = {static_cast<int32_t>(worker), layout.since_epoch(from), layout.since_epoch(until), 0, "", ""};
-	strlcpy(grant->token, field[1], sizeof(grant->token));
-	strlcpy(grant->registry, field[6], sizeof(grant->registry));
-	return check_registry(field[6]);
+	strlcpy(grant->token, token, sizeof(grant->token));
+	strlcpy(grant->registry, registry, sizeof(grant->registry));
+	return check_registry(registry);
 }
 
 } // namespace snowflake

@@ -36,10 +36,12 @@ sub start_session
 	my $show = "SELECT :worker_id, :'id', " . ms(":'valid_from'::timestamptz") . ', ';
 	my $until = ms(":'valid_until'::timestamptz");
 	my $from  = ms(":'valid_from'::timestamptz");
+	# Another name each time, or it would get what it has released.
 	my $round = qq{
-		SELECT *, token AS id FROM snowflake_registry.lease('session $sessions', '$longest s') \\gset
+		CALL snowflake_registry.lease('session $sessions ' || random(), '$longest s') \\gset
+		\\set id :token
 		$show $until;
-		SELECT * FROM snowflake_registry.renew(:'token', '$longest s', :'valid_until', :worker_id) \\gset
+		CALL snowflake_registry.renew(:'token', '$longest s') \\gset
 		$show $until;
 		-- every other one is given back without having been used
 		SELECT :worker_id % 2 = 0 AS given_back \\gset
@@ -91,12 +93,12 @@ sub fail_over
 	my $there = $standby->safe_psql('postgres', $taken);
 	my $lost = lease($primary, "'lost', '$longest s'");
 	ok($primary->poll_query_until('postgres', "SELECT ($taken) > $there + 20"), 'more leases, which are lost');
-	$lost = renew($primary, $lost, "'$longest s', '$lost->{valid_until}', $lost->{worker_id}");
+	$lost = renew($primary, $lost, "'$longest s'");
 	$primary->stop('immediate');
 	push @issued, end_sessions(@before);
 
-	call_fails($standby, 'in recovery', "SELECT snowflake_registry.$_", '25006', qr/the registry cannot be used during recovery/)
-	  foreach "lease('early')", 'fence()';
+	call_fails($standby, 'in recovery', $_, '25006', qr/the registry cannot be used during recovery/)
+	  foreach "CALL snowflake_registry.lease('early')", 'SELECT snowflake_registry.fence()';
 	$standby->promote;
 	$standby->freeze_clock;
 	is($standby->safe_psql('postgres', $taken), $there, 'they are lost');
@@ -146,9 +148,9 @@ my $kept = lease($first, "'kept', '$longest s'");
 my $lost = fail_over($first, $second);
 
 # Closed, to everybody and for everything.
-foreach my $call ("lease('a')", "renew('$kept->{token}')", "release('$kept->{token}', now())", "reserve(9, 'a')", 'unreserve(200)')
+foreach my $call ("CALL lease('a')", "CALL renew('$kept->{token}')", "SELECT release('$kept->{token}', now())", "SELECT reserve(9, 'a')", 'SELECT unreserve(200)')
 {
-	call_fails($second, "before the fence: $call", "SELECT snowflake_registry.$call", '55000',
+	call_fails($second, "before the fence: $call", $call =~ s/ / snowflake_registry./r, '55000',
 		qr/the registry may have lost leases, and is closed until it is fenced/,
 		qr/DETAIL:  It was on timeline 1, and is now on timeline 2\./);
 }
@@ -158,11 +160,11 @@ like($notice, qr/DETAIL:  1 worker IDs are reserved/, 'the notice says what is r
 like($notice, qr/HINT:  Compare the reservations/, 'and what to do');
 
 # Open, but no token works, nor does what its holder knows close it again.
-call_fails($second, 'a token that is not lost', "SELECT snowflake_registry.renew('$kept->{token}', worker_id => $kept->{worker_id}, valid_until => '$kept->{valid_until}')",
-	'28000', qr/this token does not belong to a current lease/);
-call_fails($second, 'a lost token', "SELECT snowflake_registry.renew('$lost->{token}', worker_id => $lost->{worker_id}, valid_until => '$lost->{valid_until}')",
-	'28000', qr/this token does not belong to a current lease/);
-call_fails($second, 'too early', q{SELECT snowflake_registry.lease('a', '1 s')}, '53400', qr/all worker IDs are taken/,
+call_fails($second, 'a token that is not lost', "CALL snowflake_registry.renew('$kept->{token}')",
+	'SR001', qr/this token does not belong to a current lease/);
+call_fails($second, 'a lost token', "CALL snowflake_registry.renew('$lost->{token}')",
+	'SR001', qr/this token does not belong to a current lease/);
+call_fails($second, 'too early', q{CALL snowflake_registry.lease('a', '1 s')}, '53400', qr/all worker IDs are taken/,
 	qr/DETAIL:  Worker ID \d+ is free at /);
 call_fails($second, 'too early to reserve', q{SELECT snowflake_registry.reserve(201, 'a')}, '55006', qr/worker ID 201 is not free until/);
 my @late = lease_all($second);
@@ -170,16 +172,16 @@ is(scalar(grep { $_->{from} < $floor } @late), 0, 'not before fence() said so');
 is(scalar(grep { $_->{worker_id} == 200 } @late), 0, 'nor what is reserved');
 cmp_ok($lost->{until}, '>', $lost->{from} + 1000 * $longest, 'the lost lease was renewed');
 
-# Now by itself: the first call returns no row, but commits.
+# Now by itself: the first call fails, but commits.
 $second->safe_psql('postgres', 'UPDATE snowflake_registry.registry SET fence_itself = true');
 my $third = standby_with_clock($second, 'third');
 fail_over($second, $third);
-my ($ok, $out, $warning) = $third->psql('postgres', q{SELECT * FROM snowflake_registry.lease('first')});
-is($ok, 0, 'by itself: no error');
-is($out, '', 'by itself: no lease either');
+my ($ok, $out, $warning) = $third->psql('postgres', q{CALL snowflake_registry.lease('first')});
+like($warning, qr/ERROR:  the registry has just fenced itself, and has leased nothing/, 'by itself: an error');
+is($out, '', 'by itself: no lease');
 like($warning, qr/WARNING:  the registry has fenced itself on its new timeline 3/, 'by itself: says so');
-call_fails($third, 'by itself: too early', q{SELECT snowflake_registry.lease('a', '1 s')}, '53400', qr/all worker IDs are taken/);
-call_fails($third, 'by itself: a token', "SELECT snowflake_registry.renew('$late[-1]{token}')", '28000',
+call_fails($third, 'by itself: too early', q{CALL snowflake_registry.lease('a', '1 s')}, '53400', qr/all worker IDs are taken/);
+call_fails($third, 'by itself: a token', "CALL snowflake_registry.renew('$late[-1]{token}')", 'SR001',
 	qr/this token does not belong to a current lease/);
 is($third->safe_psql('postgres', 'SELECT timeline, fence_needed IS NULL FROM snowflake_registry.registry'), '3|t', 'by itself: committed');
 lease_all($third);

@@ -18,13 +18,6 @@ use Test::More;
 my $node = new_registry('registry', conf => 'fsync = off');
 my $uuid = set_up($node, "worker_bits => 6, longest_lease => '1 min'");
 
-# What a holder knows, as arguments of renew().
-sub known
-{
-	my ($lease) = @_;
-	return "'60 s', '$lease->{valid_until}', $lease->{worker_id}";
-}
-
 sub is_open
 {
 	my ($registry, $expected, $name) = @_;
@@ -41,12 +34,12 @@ $node->backup_fs_cold('snapshot');
 $node->start;
 
 # Since then:
-$renewed = renew($node, $renewed, known($renewed));
+$renewed = renew($node, $renewed);
 my $later = lease($node, q{'later', '60 s'});
 
 # A holder that has released knows of more than the row has, but not more than it had.
 $node->safe_psql('postgres', "SELECT snowflake_registry.release('$released->{token}', clock_timestamp())");
-call_fails($node, 'released', "SELECT snowflake_registry.renew('$released->{token}', " . known($released) . ')', '28000',
+call_fails($node, 'released', "CALL snowflake_registry.renew('$released->{token}')", 'SR001',
 	qr/this token does not belong to a current lease/);
 is_open($node, 't', 'released: the registry is open');
 $node->stop;
@@ -69,24 +62,24 @@ foreach my $holder ([ 'renewal', $renewed ], [ 'row', $later ])
 	my ($name, $lease) = @$holder;
 	my $copy = roll_back($name);
 
-	ok(renew($copy, $idle, known($idle)), "$name: who has not called since is served");
-	my ($status, $out, $err) = $copy->psql('postgres', "SELECT * FROM snowflake_registry.renew('$lease->{token}', " . known($lease) . ')');
-	is($status, 0, "$name: no error");
-	is($out, '', "$name: no lease either");
+	ok(renew($copy, $idle), "$name: who has not called since is served");
+	my ($status, $out, $err) = $copy->psql('postgres', "CALL snowflake_registry.renew('$lease->{token}')");
+	like($err, qr/ERROR:  the registry may have lost leases, and is closed until it is fenced/, "$name: an error");
+	is($out, '', "$name: no lease");
 	like($err, qr/WARNING:  the registry has lost leases, and is now closed until it is fenced/, "$name: says so");
 
 	# Permanently, and for everybody.
 	$copy->stop('immediate');
 	$copy->start;
-	call_fails($copy, "$name: closed", "SELECT snowflake_registry.$_", '55000',
+	call_fails($copy, "$name: closed", $_, '55000',
 		qr/the registry may have lost leases, and is closed until it is fenced/,
-		qr/DETAIL:  A holder of worker ID $lease->{worker_id} has a lease until .* that the registry does not know about\./)
-	  foreach q{lease('a')}, "renew('$lease->{token}')", q{reserve(8, 'a')};
+		qr/DETAIL:  A holder of worker ID $lease->{worker_id} has a lease that the registry does not know about\./)
+	  foreach q{CALL snowflake_registry.lease('a')}, "CALL snowflake_registry.renew('$lease->{token}')", q{SELECT snowflake_registry.reserve(8, 'a')};
 	is_open($copy, 'f', "$name: closed");
 
 	$copy->safe_psql('postgres', 'SELECT snowflake_registry.fence()');
 	is_open($copy, 't', "$name: fenced, and open");
-	call_fails($copy, "$name: fenced", "SELECT snowflake_registry.renew('$lease->{token}', " . known($lease) . ')', '28000',
+	call_fails($copy, "$name: fenced", "CALL snowflake_registry.renew('$lease->{token}')", 'SR001',
 		qr/this token does not belong to a current lease/);
 	is_open($copy, 't', "$name: what that holder knows of is fenced");
 	is( $copy->safe_psql('postgres', "SELECT count(*) FROM snowflake_registry.registry AS r LEFT JOIN snowflake_registry.worker AS w ON worker_id = $lease->{worker_id}"
@@ -103,21 +96,21 @@ my $other = PostgreSQL::Test::Cluster->new('other');
 $other->init;
 $other->start;
 $other->command_ok([ 'psql', '-Xq', '-v', 'ON_ERROR_STOP=1', '-d', $other->connstr('postgres'), '-f', $dump ], 'restored');
-my $rows = 'SELECT uuid, worker_bits, epoch, longest_lease, floor, next_unused FROM snowflake_registry.registry';
+my $rows = 'SELECT uuid, worker_bits, epoch, longest_lease, floor, next_unused, key FROM snowflake_registry.registry';
 is($other->safe_psql('postgres', $rows), $node->safe_psql('postgres', $rows), 'the registry is as it was');
 $rows = 'SELECT * FROM snowflake_registry.worker ORDER BY worker_id';
 is($other->safe_psql('postgres', $rows), $node->safe_psql('postgres', $rows), 'so are the leases');
 my @systems = map { $_->safe_psql('postgres', 'SELECT system_identifier FROM pg_control_system()') } $node, $other;
-call_fails($other, 'restored', "SELECT snowflake_registry.$_", '55000',
+call_fails($other, 'restored', $_ =~ s/ / snowflake_registry./r, '55000',
 	qr/the registry may have lost leases, and is closed until it is fenced/,
 	qr/DETAIL:  Its data is from the system $systems[0], and this is the system $systems[1]\./)
-  foreach q{lease('a')}, "renew('$later->{token}')", "release('$later->{token}', now())", q{reserve(8, 'a')}, 'unreserve(7)';
+  foreach q{CALL lease('a')}, "CALL renew('$later->{token}')", "SELECT release('$later->{token}', now())", q{SELECT reserve(8, 'a')}, 'SELECT unreserve(7)';
 # Not by itself: the old system may well go on.
 $other->safe_psql('postgres', 'UPDATE snowflake_registry.registry SET fence_itself = true');
-call_fails($other, 'restored, fence_itself', q{SELECT snowflake_registry.lease('a')}, '55000', qr/closed until it is fenced/);
+call_fails($other, 'restored, fence_itself', q{CALL snowflake_registry.lease('a')}, '55000', qr/closed until it is fenced/);
 $other->safe_psql('postgres', 'SELECT snowflake_registry.fence()');
-call_fails($other, 'fenced', q{SELECT snowflake_registry.lease('a')}, '53400', qr/all worker IDs are taken/);
-call_fails($other, 'reserved', q{SELECT snowflake_registry.lease('a', worker_id => 7)}, '55006', qr/worker ID 7 is reserved for "db7"/);
+call_fails($other, 'fenced', q{CALL snowflake_registry.lease('a')}, '53400', qr/all worker IDs are taken/);
+call_fails($other, 'reserved', q{CALL snowflake_registry.lease('a', worker_id => 7)}, '55006', qr/worker ID 7 is reserved for "db7"/);
 
 $_->stop foreach $node, $other;
 done_testing();

@@ -1,8 +1,9 @@
-# What a holder was told is committed and flushed: no call in a transaction block, in
-# any form, and no commit that does not wait for the flush.
+# What a holder was told is committed and flushed: lease() and renew() commit by
+# themselves, and answer after that, or fail where they cannot.
 #
 # Ruled out: a lease that is taken back by a rollback, or that is lost in a crash
-# because the caller's synchronous_commit is off; a plain call that is mistaken
+# because the caller's synchronous_commit is off; an answer, by the procedures or by
+# their two steps, for what can still be rolled back; a plain call that is mistaken
 # for one in a block.
 use strict;
 use warnings;
@@ -17,8 +18,8 @@ use Test::More;
 
 my $node = new_registry('registry', init => [ allows_streaming => 1 ], conf => 'max_prepared_transactions = 1');
 set_up($node, "longest_lease => '1 h'");
-my $lease    = q{SELECT * FROM snowflake_registry.lease('a')};
-my $refusal  = qr/ERROR:  25001: a worker ID cannot be leased, renewed or released in a transaction block/;
+my $lease    = q{CALL snowflake_registry.lease('a')};
+my $refusal  = qr/ERROR:  25001: a worker ID cannot be leased or renewed in a transaction block/;
 
 sub leases
 {
@@ -58,7 +59,7 @@ sub refused
 {
 	my ($name, $before, undef, $err) = @_;
 	# pgbench does not show the code.
-	like($err, qr/a worker ID cannot be leased, renewed or released in a transaction block/, "$name: refused");
+	like($err, qr/a worker ID cannot be leased or renewed in a transaction block/, "$name: refused");
 	is(leases(), $before, "$name: and nothing was leased");
 	return;
 }
@@ -73,9 +74,8 @@ sub allowed
 
 # The simple protocol.
 my $held = lease($node, q{'held', '1 h'});
-my $renew   = "SELECT * FROM snowflake_registry.renew('$held->{token}')";
-my $release = "SELECT snowflake_registry.release('$held->{token}', now())";
-foreach my $call ([ 'lease', $lease ], [ 'renew', $renew ], [ 'release', $release ])
+my $renew = "CALL snowflake_registry.renew('$held->{token}')";
+foreach my $call ([ 'lease', $lease ], [ 'renew', $renew ])
 {
 	my ($name, $sql) = @$call;
 	my (undef, $err) = by_messages("BEGIN; $sql; ROLLBACK;");
@@ -83,44 +83,99 @@ foreach my $call ([ 'lease', $lease ], [ 'renew', $renew ], [ 'release', $releas
 	like($err, $refusal, "$name in a block: refused");
 	refused("$name in one message", leases(), by_one_message("SELECT 1; $sql"));
 }
+
+# PL/pgSQL wants a variable for each result.
+my $declared = 'DECLARE w integer; t uuid; f timestamptz; u timestamptz; b integer; e timestamptz; r uuid;';
+my $called   = q{CALL snowflake_registry.lease('a', '1 h', w, clock_timestamp(), t, f, u, b, e, r);};
+$node->safe_psql('postgres', qq{
+	CREATE PROCEDURE taken_back() LANGUAGE plpgsql AS \$\$ $declared BEGIN COMMIT; $called ROLLBACK; END \$\$;
+	CREATE PROCEDURE handled() LANGUAGE plpgsql AS \$\$ $declared
+	BEGIN
+		$called
+		RAISE division_by_zero;
+	EXCEPTION WHEN division_by_zero THEN NULL;
+	END \$\$;
+	CREATE FUNCTION inside() RETURNS void LANGUAGE plpgsql AS \$\$ $declared BEGIN $called END \$\$});
 refused('a block that would commit',      leases(), by_messages("BEGIN; SELECT 1; $lease; COMMIT;"));
+refused('a block that has just begun',    leases(), by_messages("BEGIN; $lease; COMMIT;"));
 refused('before another statement',       leases(), by_one_message("$lease; SELECT 1"));
 refused('a block within one message',     leases(), by_one_message("BEGIN; $lease; ROLLBACK"));
-refused('behind a comment',               leases(), by_one_message("SELECT 1 /* ' */; $lease -- '"));
-refused('behind a dollar quote',          leases(), by_one_message("SELECT \$\$'\$\$; $lease -- '"));
-refused('DO with a block of its own',     leases(), by_one_message("DO \$\$ BEGIN PERFORM snowflake_registry.lease('a'); END \$\$"));
-refused('a cursor',                       leases(), by_messages("BEGIN; DECLARE c CURSOR FOR $lease; FETCH c; COMMIT;"));
-refused('a prepared statement in a block', leases(), by_messages("PREPARE p AS $lease; BEGIN; EXECUTE p; COMMIT;"));
+refused('a prepared statement in a block', leases(), by_messages("BEGIN; PREPARE p AS SELECT 1; $lease; COMMIT;"));
 refused('a savepoint',                    leases(), by_messages("BEGIN; SAVEPOINT s; $lease; RELEASE s; COMMIT;"));
-$node->safe_psql('postgres', q{
-	CREATE PROCEDURE later() LANGUAGE plpgsql AS $$ BEGIN COMMIT; PERFORM snowflake_registry.lease('a'); END $$;
-	CREATE FUNCTION inside() RETURNS SETOF snowflake_registry.leased LANGUAGE SQL AS $$ SELECT * FROM snowflake_registry.lease('a') $$});
-refused('a later transaction of a procedure', leases(), by_messages('CALL later();'));
-
+refused('a function',                     leases(), by_messages('SELECT inside();'));
+refused('a procedure with a handler',     leases(), by_messages('CALL handled();'));
 allowed('a statement',                leases(), 1, by_messages("$lease;"));
 allowed('one message',                leases(), 1, by_one_message($lease));
 allowed('one message, its end marked', leases(), 1, by_one_message("$lease; "));
-allowed('a semicolon in the name',    leases(), 1, by_messages(q{SELECT * FROM snowflake_registry.lease('a;"b'';c');}));
+allowed('a semicolon in the name',    leases(), 1, by_messages(q{CALL snowflake_registry.lease('a;"b'';c');}));
 allowed('after a block',              leases(), 1, by_messages("BEGIN; SELECT 1; COMMIT; $lease;"));
-allowed('a prepared statement',       leases(), 1, by_messages("PREPARE p AS $lease; EXECUTE p;"));
-allowed('through a function',         leases(), 1, by_messages('SELECT * FROM inside();'));
-allowed('several in one statement',   leases(), 3,
-	by_messages(q{SELECT l.* FROM generate_series(1, 3) AS n, snowflake_registry.lease('a' || n) AS l;}));
+allowed('a setting of somebody else', leases(), 1, by_messages("SET snowflake_registry.called = '1'; $lease;"));
 
-# The extended protocol.  A block that begins in the same second is found by its end.
+# Taken back by whoever called it: what was leased stays leased.
+allowed('a procedure that rolls back', leases(), 1, by_messages('CALL taken_back();'));
+allowed('a DO that rolls back',       leases(), 1,
+	by_messages("DO \$\$ $declared BEGIN w := 900; $called ROLLBACK; END \$\$;"));
+is($node->safe_psql('postgres', 'SELECT token IS NOT NULL FROM snowflake_registry.worker WHERE worker_id = 900'), 't', 'and stays');
+
+# At each isolation level.
+foreach my $level ('repeatable read', 'serializable')
+{
+	local $ENV{PGOPTIONS} = '-c default_transaction_isolation=' . $level =~ s/ /\\ /r;
+	allowed($level, leases(), 1, by_messages("$lease;"));
+}
+
+# The extended protocol.
 foreach my $mode ('extended', 'prepared')
 {
 	allowed("$mode: a statement", leases(), 2, by_pgbench($mode, "$lease;\n"));
 	allowed("$mode: with a parameter", leases(), 2,
-		by_pgbench($mode, "\\set n random(1, 9)\nSELECT * FROM snowflake_registry.lease('a;' || :n);\n"));
+		by_pgbench($mode, "\\set n random(1, 9)\nCALL snowflake_registry.lease('a;' || :n);\n"));
 	allowed("$mode: a pipeline of its own", leases(), 2, by_pgbench($mode, "\\startpipeline\n$lease;\n\\endpipeline\n"));
 	refused("$mode: a block", leases(), by_pgbench($mode, "BEGIN;\n$lease;\nCOMMIT;\n"));
+	refused("$mode: a block that rolls back", leases(), by_pgbench($mode, "BEGIN;\n$lease;\nROLLBACK;\n"));
 	refused("$mode: a long block", leases(), by_pgbench($mode, "BEGIN;\nSELECT pg_sleep(1.1);\n$lease;\nROLLBACK;\n"));
 	refused("$mode: a block that is prepared", leases(), by_pgbench($mode, "BEGIN;\n$lease;\nPREPARE TRANSACTION 'p';\n"));
-	refused("$mode: a pipeline, last", leases(), by_pgbench($mode, "\\startpipeline\nSELECT pg_sleep(1.1);\n$lease;\n\\endpipeline\n"));
-	refused("$mode: a pipeline, first", leases(), by_pgbench($mode, "\\startpipeline\n$lease;\nSELECT 1;\n\\endpipeline\n"));
-	refused("$mode: a pipeline of two", leases(), by_pgbench($mode, "\\startpipeline\n$lease;\n$lease;\n\\endpipeline\n"));
 }
+
+# By hand, in two steps: there is no answer in the transaction that proposed.
+my $propose = q{SELECT snowflake_registry.propose_lease('hand', '1 h', NULL, clock_timestamp()) AS p \gset};
+my $confirm = q{SELECT (l).worker_id FROM snowflake_registry.confirm(:'p') AS l};
+foreach my $block (
+	[ 'a block', "BEGIN; $propose\n$confirm; COMMIT;" ],
+	[ 'a savepoint', "BEGIN; SAVEPOINT s; $propose\nRELEASE s; SAVEPOINT t; $confirm; COMMIT;" ],
+	[ 'a cursor', "BEGIN; $propose\nDECLARE c CURSOR FOR $confirm; FETCH c; COMMIT;" ],
+	[ 'a block at REPEATABLE READ', "BEGIN ISOLATION LEVEL REPEATABLE READ; $propose\n$confirm; COMMIT;" ],
+	[ 'one statement', q{SELECT snowflake_registry.confirm(snowflake_registry.propose_lease('hand', '1 h', NULL, clock_timestamp()));} ])
+{
+	my ($name, $sql) = @$block;
+	my ($out, $err) = by_messages($sql);
+
+	like($err, qr/ERROR:  (?:25001: a lease cannot be confirmed in the transaction that proposed it|SR001: this proposal does not belong)/, "by hand, $name: refused");
+	is($out, '', "by hand, $name: no answer");
+}
+my ($hand, $hand_error) = by_messages("BEGIN; $propose\nROLLBACK; $confirm;");
+like($hand_error, qr/ERROR:  SR001: this proposal does not belong to a current lease/, 'by hand, rolled back: refused');
+($hand, $hand_error) = by_messages("$propose\n$confirm;");
+like($hand, qr/^\d+$/, 'by hand, committed: a lease');
+
+# Nobody keeps the registry locked: a proposal in a block that idles ends by itself.
+{
+	my $idle = IPC::Run::start([ 'psql', '-XqAt', '-d', $node->connstr('postgres') ], '<', \my $in, '>', \my $out, '2>', \my $err);
+
+	$in = "BEGIN; SELECT 'locked' FROM snowflake_registry.propose_lease('idle', '1 h', NULL, clock_timestamp());\n";
+	ok(poll_until(sub { $idle->pump_nb; $out =~ /locked/ }), 'a session idles in a transaction that has locked the registry');
+	my (undef, $waited) = by_messages("$lease;");
+	like($waited, qr/^$|ERROR:  55P03: canceling statement due to lock timeout/, 'others wait for some seconds at most');
+	ok(poll_until(sub { ((by_messages("$lease;"))[1] // '') !~ /ERROR/ }), 'and it ends by itself');
+	$in = "SELECT 1;\n";
+	eval { $idle->finish };
+	like($err, qr/terminating connection due to idle-in-transaction timeout/, 'it was ended');
+}
+
+# To give back is safe anywhere: if it is rolled back, the lease goes on.
+my $given = lease($node, q{'given', '1 h'});
+by_messages("BEGIN; SELECT snowflake_registry.release('$given->{token}', now()); ROLLBACK;");
+ok(renew($node, $given), 'given back, and rolled back: it can be renewed');
 
 # Whatever the caller's synchronous_commit is: with a synchronous standby that is
 # absent, each call waits for it.
@@ -158,9 +213,9 @@ foreach my $setting ('off', 'local', 'remote_write', 'remote_apply')
 	like($err, qr/WARNING:  canceling wait for synchronous replication/, 'and for nothing else');
 	my ($token) = $out =~ /\|([-0-9a-f]{36})\|/;
 
-	($waits, $out) = waits("renew-$setting", "SELECT * FROM snowflake_registry.renew('$token')");
+	($waits, $out) = waits("renew-$setting", "CALL snowflake_registry.renew('$token')");
 	is($waits, 't', "renew with synchronous_commit = $setting: waits");
-	($token) = $out =~ /\|([-0-9a-f]{36})\|/;
+	($token) = $out =~ /^([-0-9a-f]{36})\|/;
 	($waits) = waits("release-$setting", "SELECT snowflake_registry.release('$token', now())");
 	is($waits, 't', "release with synchronous_commit = $setting: waits");
 }

@@ -31,6 +31,8 @@ is( $node->safe_psql('postgres', q{
 	'0|registry|issuing|t|t', 'the status shows the lease');
 is( $registry->safe_psql('postgres', 'SELECT holder FROM snowflake_registry.status'),
 	$node->safe_psql('postgres', 'SELECT lease_holder FROM snowflake_status'), 'both name the holder alike');
+like($node->safe_psql('postgres', q{SELECT replace(lease_holder, system_identifier::text, 'SYSTEM') FROM snowflake_status, pg_control_system()}),
+	qr/^main [^ ]+:@{[ $node->port ]} SYSTEM$/, 'by the name of the cluster, host, port and system');
 is( $node->safe_psql('postgres', q{
 		CREATE ROLE nobody;
 		SET ROLE nobody;
@@ -88,7 +90,7 @@ call_fails($node, 'started without a registry', 'SELECT snowflake_next()', '5500
 $registry->start;
 goes_on_by_itself($node, 'with the registry IDs go on');
 push @incarnations, [ take_ids($node, 1000) ];
-isnt(worker_of($node), $worker, 'after a crash it is another worker ID');
+is(worker_of($node), $worker, 'after a crash, and when the lease is over, it gets its worker ID back');
 
 # A crash of a backend forgets the lease as well.
 $worker = worker_of($node);

@@ -84,22 +84,24 @@ is($node->safe_psql('postgres', q{SELECT rolcanlogin FROM pg_roles WHERE rolname
 # Everybody else: nothing, not even the names.
 is((as_role('owner', 'plain', q{SELECT snowflake_registry.setup(longest_lease => '1 h')}))[0], 0, 'the owner sets it up');
 refused('app', 'plain', $_) foreach
-  q{SELECT * FROM snowflake_registry.lease('app')},
+  q{CALL snowflake_registry.lease('app')},
   q{SELECT snowflake_registry.fence()},
   q{SELECT * FROM snowflake_registry.status},
   q{SELECT * FROM snowflake_registry.registry};
 
 # Members of the role.
 $node->safe_psql('plain', 'GRANT snowflake_registry TO app, other');
-($status, $out, $err) = as_role('app', 'plain', q{SELECT worker_id, token FROM snowflake_registry.lease('app')});
+($status, $out, $err) = as_role('app', 'plain', q{CALL snowflake_registry.lease('app') \\gset
+SELECT :worker_id, :'token'});
 like($out, qr/^0\|[-0-9a-f]{36}$/, 'app leases');
 my ($token) = $out =~ /\|(.*)/;
 foreach my $sql (
 	'SELECT * FROM snowflake_registry.worker', 'SELECT token FROM snowflake_registry.worker',
 	'UPDATE snowflake_registry.worker SET holder = holder', 'DELETE FROM snowflake_registry.registry',
 	'SELECT snowflake_registry.fence()', q{SELECT snowflake_registry.reserve(1, 'a')}, 'SELECT snowflake_registry.unreserve(1)',
-	'SELECT snowflake_registry.setup()', 'SELECT snowflake_registry.apply_fence()',
-	'SELECT snowflake_registry.lock_lease(gen_random_uuid())', 'SELECT snowflake_registry.new_token(1)',
+	'SELECT snowflake_registry.setup()', 'SELECT snowflake_registry.apply_fence(NULL)',
+	'SELECT snowflake_registry.lock_lease(gen_random_uuid(), NULL)', q{SELECT snowflake_registry.new_token('', 1, 1)},
+	'SELECT key FROM snowflake_registry.registry', 'SELECT snowflake_registry.set_longest_lease(NULL)', 'SELECT snowflake_registry.new_proposal(1)',
 	'CREATE TABLE snowflake_registry.t ()')
 {
 	refused('other', 'plain', $sql);
@@ -108,10 +110,10 @@ foreach my $sql (
 like($out, qr/^\(0,app,leased,f,.*\)$/, 'other sees who holds it');
 unlike($out, qr/\Q$token\E/, 'but not the token');
 my $wrong = substr($token, 0, 35) . (substr($token, 35) eq '0' ? '1' : '0');
-foreach my $sql ("renew('$wrong')", "release('$wrong', now())", q{lease('app', worker_id => 0)})
+foreach my $sql ("CALL renew('$wrong')", "SELECT release('$wrong', now())", q{CALL lease('app', worker_id => 0)})
 {
-	($status, $out, $err) = as_role('other', 'plain', "SELECT snowflake_registry.$sql");
-	like($err, qr/ERROR:  (?:28000|55006): /, "other cannot $sql");
+	($status, $out, $err) = as_role('other', 'plain', $sql =~ s/ / snowflake_registry./r);
+	like($err, qr/ERROR:  (?:SR001|55006): /, "other cannot $sql");
 	unlike($err, qr/\Q$token\E/, 'nor learns the token');
 }
 is((as_role('app', 'plain', "SELECT snowflake_registry.release('$token', now())"))[0], 0, 'app can');
@@ -123,6 +125,9 @@ my $trap = q{
 	CREATE FUNCTION trap.caught() RETURNS boolean LANGUAGE plpgsql AS $$ BEGIN RAISE EXCEPTION 'caught as %', current_user; END $$;
 	CREATE FUNCTION trap.date_trunc(text, timestamptz) RETURNS timestamptz LANGUAGE SQL AS $$ SELECT now() WHERE trap.caught() $$;
 	CREATE FUNCTION trap.clock_timestamp() RETURNS timestamptz LANGUAGE SQL AS $$ SELECT now() WHERE trap.caught() $$;
+	CREATE DOMAIN trap.uuid AS text CHECK (trap.caught());
+	CREATE FUNCTION trap.texteq(text, text) RETURNS boolean LANGUAGE SQL AS $$ SELECT trap.caught() $$;
+	CREATE OPERATOR trap.= (LEFTARG = text, RIGHTARG = text, FUNCTION = trap.texteq);
 	CREATE FUNCTION trap.isfinite(timestamptz) RETURNS boolean LANGUAGE SQL AS $$ SELECT trap.caught() $$;
 	CREATE FUNCTION trap.current_setting(text) RETURNS text LANGUAGE SQL AS $$ SELECT 'off' WHERE trap.caught() $$;
 	CREATE FUNCTION trap.lt(interval, interval) RETURNS boolean LANGUAGE SQL AS $$ SELECT trap.caught() $$;
@@ -138,9 +143,9 @@ foreach my $path ('trap, pg_catalog', 'pg_temp, trap, pg_catalog')
 		CREATE TEMPORARY TABLE worker (worker_id integer, token uuid);
 		CREATE TEMPORARY TABLE registry (uuid uuid);
 		SET search_path = $path;
-		SELECT token, valid_from AS from FROM snowflake_registry.lease('other', '60 s', NULL, pg_catalog.clock_timestamp()) \\gset
-		SELECT token FROM snowflake_registry.renew(:'token', asker_now => pg_catalog.clock_timestamp()) \\gset
-		SELECT snowflake_registry.release(:'token', :'from');
+		CALL snowflake_registry.lease('other', '60 s', NULL, pg_catalog.clock_timestamp()) \\gset
+		CALL snowflake_registry.renew(:'token', asker_now => pg_catalog.clock_timestamp()) \\gset
+		SELECT snowflake_registry.release(:'token', :'valid_from');
 		SELECT 'done'});
 	like($out, qr/done/, "with search_path = $path it works") or diag($err);
 	unlike($err, qr/ERROR/, 'and nothing was caught');

@@ -43,16 +43,17 @@ sub ms
 }
 
 # A call of lease() or renew(), with these arguments; what was returned, or
-# undef when nothing was.
+# undef when the call failed.
 sub ask
 {
 	my ($node, $function, $arguments) = @_;
-	my ($status, $out, $err) = $node->psql('postgres',
-		"SELECT worker_id, token, valid_until, registry, " . ms('valid_from') . ", " . ms('valid_until')
-		  . " FROM snowflake_registry.$function($arguments)");
+	my ($status, $out, $err) = $node->psql('postgres', qq{
+		CALL snowflake_registry.$function($arguments) \\gset
+		SELECT :worker_id, :'token', :'valid_until', :'registry', }
+		  . ms(q{:'valid_from'::timestamptz}) . ', ' . ms(q{:'valid_until'::timestamptz}));
 	my %lease;
 
-	return undef if $status != 0 || $out eq '';
+	return undef if $status != 0;
 	@lease{qw(worker_id token valid_until registry from until)} = split /\|/, $out;
 	return \%lease;
 }

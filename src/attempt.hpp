@@ -1,0 +1,50 @@
+/*
+ * attempt.hpp
+ *		The number of a renewal, by which the registry recognises its repetition.
+ *
+ * A renewal whose answer is lost is repeated with the same token and the same number.
+ * It is random, so that a copy of this server that has the token has another number.
+ */
+#pragma once
+
+#include <cstring>
+
+#include "prelude.h"
+#include "core/lease.hpp"
+
+namespace snowflake
+{
+
+class Attempt
+{
+public:
+	/* The same as before until the token is another one: a UUID. */
+	const char *
+	number_for(const char *token)
+	{
+		if (!is_open(token))
+		{
+			unsigned char bytes[16];
+
+			if (!pg_strong_random(bytes, sizeof(bytes)))
+				ereport(ERROR, (errcode(ERRCODE_INTERNAL_ERROR), errmsg("could not generate random values")));
+			for (size_t i = 0; i < sizeof(bytes); i++)
+				snprintf(number_ + 2 * i, 3, "%02x", bytes[i]);
+			strlcpy(token_, token, sizeof(token_));
+		}
+		return number_;
+	}
+
+	/* Has there been a renewal with this token? */
+	bool
+	is_open(const char *token) const
+	{
+		return strcmp(token_, token) == 0;
+	}
+
+private:
+	char		token_[kUuidSize] = "";
+	char		number_[kUuidSize] = "";
+};
+
+} // namespace snowflake
