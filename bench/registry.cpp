@@ -8,7 +8,7 @@
  *
  * First each instance takes a lease, as fast as they are answered.  Then each renews
  * when half of its lease is over, for STEADY seconds; then as fast as they are
- * answered, for FLAT seconds.  DURATION is the length of a lease in seconds.  Prints
+ * answered, for FLAT seconds.  Both may be 0.  DURATION is the length of a lease in seconds.  Prints
  * lines of series, metric, value.
  *
  * A steady renewal is timed from when it was due, so that waiting for others
@@ -29,9 +29,7 @@ using Milliseconds = std::chrono::duration<double, std::milli>;
 
 struct Instance
 {
-	std::string worker_id;
 	std::string token;
-	std::string until;
 };
 
 struct Samples
@@ -44,15 +42,14 @@ static PGconn *
 connect(const char *conninfo)
 {
 	PGconn	   *conn = PQconnectdb(conninfo);
-	const char *columns = "SELECT worker_id, token, valid_until FROM snowflake_registry.";
 
 	if (PQstatus(conn) != CONNECTION_OK)
 	{
 		fprintf(stderr, "%s", PQerrorMessage(conn));
 		exit(1);
 	}
-	PQclear(PQprepare(conn, "lease", (std::string(columns) + "lease($1, make_interval(secs => $2))").c_str(), 0, nullptr));
-	PQclear(PQprepare(conn, "renew", (std::string(columns) + "renew($1, make_interval(secs => $2), $3, $4)").c_str(), 0, nullptr));
+	PQclear(PQprepare(conn, "lease", "CALL snowflake_registry.lease($1, make_interval(secs => $2))", 0, nullptr));
+	PQclear(PQprepare(conn, "renew", "CALL snowflake_registry.renew($1, make_interval(secs => $2))", 0, nullptr));
 	return conn;
 }
 
@@ -64,7 +61,7 @@ call(PGconn *conn, const char *function, int n, const char *const *arguments, Ti
 
 	if (PQntuples(result) == 1)
 	{
-		instance = {PQgetvalue(result, 0, 0), PQgetvalue(result, 0, 1), PQgetvalue(result, 0, 2)};
+		instance.token = PQgetvalue(result, 0, PQfnumber(result, "token"));
 		samples.latencies.push_back(Milliseconds(Time::now() - since).count());
 	}
 	else
@@ -76,9 +73,10 @@ call(PGconn *conn, const char *function, int n, const char *const *arguments, Ti
 }
 
 static void
-lease(PGconn *conn, const char *duration, Instance &instance, Samples &samples)
+lease(PGconn *conn, const char *duration, size_t i, Instance &instance, Samples &samples)
 {
-	const char *arguments[] = {"bench", duration};
+	const std::string holder = "bench " + std::to_string(i);
+	const char *arguments[] = {holder.c_str(), duration};
 
 	call(conn, "lease", 2, arguments, Time::now(), instance, samples);
 }
@@ -86,9 +84,9 @@ lease(PGconn *conn, const char *duration, Instance &instance, Samples &samples)
 static void
 renew(PGconn *conn, const char *duration, Time::time_point since, Instance &instance, Samples &samples)
 {
-	const char *arguments[] = {instance.token.c_str(), duration, instance.until.c_str(), instance.worker_id.c_str()};
+	const char *arguments[] = {instance.token.c_str(), duration};
 
-	call(conn, "renew", 4, arguments, since, instance, samples);
+	call(conn, "renew", 2, arguments, since, instance, samples);
 }
 
 /* Runs a phase, with a thread for each connection, and prints the results. */
@@ -139,7 +137,7 @@ main(int argc, char **argv)
 	/* Each thread has every n-th instance to itself. */
 	measure("lease", conns, [&](size_t t, Time::time_point, Samples &samples) {
 		for (size_t i = t; i < instances.size(); i += conns.size())
-			lease(conns[t], duration, instances[i], samples);
+			lease(conns[t], duration, i, instances[i], samples);
 	});
 	measure("steady", conns, [&](size_t t, Time::time_point start, Samples &samples) {
 		for (size_t round = 0; round < steady_rounds; round++)

@@ -320,12 +320,15 @@ REVOKE ALL ON FUNCTION snowflake_registry.clock() FROM PUBLIC;
 -- The timeline is taken from the name of the WAL file: pg_control_checkpoint() has
 -- the old one for a while after a promotion.
 CREATE FUNCTION snowflake_registry.here(OUT system_identifier bigint, OUT timeline integer, OUT database oid, OUT relation oid)
-LANGUAGE SQL VOLATILE PARALLEL SAFE
-BEGIN ATOMIC
-	SELECT c.system_identifier, ('x' || left(pg_walfile_name(pg_current_wal_lsn()), 8))::bit(32)::integer,
-		   (SELECT d.oid FROM pg_database AS d WHERE d.datname = current_database()), 'snowflake_registry.worker'::regclass::oid
-	  FROM pg_control_system() AS c;
-END;
+LANGUAGE plpgsql VOLATILE PARALLEL SAFE SET search_path = pg_catalog, pg_temp
+AS $$
+BEGIN
+	system_identifier := (SELECT c.system_identifier FROM pg_control_system() AS c);
+	timeline := ('x' || left(pg_walfile_name(pg_current_wal_lsn()), 8))::bit(32)::integer;
+	database := (SELECT d.oid FROM pg_database AS d WHERE d.datname = current_database());
+	relation := 'snowflake_registry.worker'::regclass;
+END
+$$;
 COMMENT ON FUNCTION snowflake_registry.here() IS 'what tells this registry from another one, or from a copy';
 REVOKE ALL ON FUNCTION snowflake_registry.here() FROM PUBLIC;
 
@@ -536,8 +539,12 @@ REVOKE ALL ON FUNCTION snowflake_registry.check_worker_id(snowflake_registry.reg
 -- an index; 8 of the number of the change; 8 that are random; and 12 of a hash, by
 -- which the registry recognises it after the row is lost.
 CREATE FUNCTION snowflake_registry.seal(key bytea, digits text) RETURNS uuid
-LANGUAGE SQL IMMUTABLE STRICT PARALLEL SAFE
-RETURN (digits || left(encode(sha256(key || decode(digits, 'hex')), 'hex'), 12))::uuid;
+LANGUAGE plpgsql IMMUTABLE STRICT PARALLEL SAFE SET search_path = pg_catalog, pg_temp
+AS $$
+BEGIN
+	RETURN digits || left(encode(sha256(key || decode(digits, 'hex')), 'hex'), 12);
+END
+$$;
 COMMENT ON FUNCTION snowflake_registry.seal(bytea, text) IS 'a token that begins with these digits';
 REVOKE ALL ON FUNCTION snowflake_registry.seal(bytea, text) FROM PUBLIC;
 
@@ -726,6 +733,7 @@ LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp
 AS $$
 #variable_conflict use_column
 DECLARE
+	own integer := snowflake_registry.own_worker_id();
 	candidate integer;
 BEGIN
 	next_unused := r.next_unused;
@@ -747,8 +755,8 @@ BEGIN
 	FOR candidate IN
 		SELECT f.worker_id
 		  FROM (SELECT o.worker_id, greatest(o.valid_until, o.last_seen) AS seen FROM snowflake_registry.worker AS o
-				 WHERE NOT o.reserved AND o.valid_until <= choose.earlier AND o.worker_id IS DISTINCT FROM snowflake_registry.own_worker_id()
-				 ORDER BY o.valid_until, o.worker_id LIMIT 50) AS f
+				 WHERE NOT o.reserved AND o.valid_until <= choose.earlier AND o.worker_id IS DISTINCT FROM own
+				 ORDER BY o.valid_until, o.worker_id LIMIT 20) AS f
 		 ORDER BY f.seen, f.worker_id
 	LOOP
 		SELECT o.worker_id INTO chosen FROM snowflake_registry.worker AS o
@@ -762,9 +770,11 @@ REVOKE ALL ON FUNCTION snowflake_registry.choose(snowflake_registry.registry, te
 
 -- When the first worker ID is free.
 CREATE FUNCTION snowflake_registry.first_free(OUT worker_id integer, OUT free_at timestamptz)
-LANGUAGE SQL STABLE PARALLEL SAFE
-BEGIN ATOMIC
-	SELECT o.worker_id, o.free_at
+LANGUAGE plpgsql STABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp
+AS $$
+#variable_conflict use_column
+BEGIN
+	SELECT o.worker_id, o.free_at INTO worker_id, free_at
 	  FROM ((SELECT w.worker_id, w.valid_until AS free_at FROM snowflake_registry.worker AS w
 			  WHERE NOT w.reserved ORDER BY w.valid_until, w.worker_id LIMIT 1)
 			UNION ALL
@@ -772,7 +782,8 @@ BEGIN ATOMIC
 			  FROM snowflake_registry.registry AS r, snowflake_registry.first_unused() AS u (worker_id)
 			 WHERE u.worker_id < 1 << r.worker_bits) AS o
 	 ORDER BY o.free_at, o.worker_id LIMIT 1;
-END;
+END
+$$;
 COMMENT ON FUNCTION snowflake_registry.first_free() IS 'which worker ID can be leased first, and when';
 REVOKE ALL ON FUNCTION snowflake_registry.first_free() FROM PUBLIC;
 
@@ -960,13 +971,14 @@ DECLARE
 	r snowflake_registry.registry;
 	w snowflake_registry.worker;
 BEGIN
-	-- Raises the reason where there is one.
-	r := snowflake_registry.open_registry(false);
-	IF proposal IS NULL OR r.uuid IS NULL THEN
+	IF proposal IS NULL THEN
+		-- Raises the reason where there is one.
+		PERFORM snowflake_registry.open_registry(false);
 		RAISE EXCEPTION USING ERRCODE = 'object_not_in_prerequisite_state',
 			MESSAGE = 'the registry has just fenced itself, and has leased nothing',
 			HINT = 'Call again.';
 	END IF;
+	SELECT * INTO r FROM snowflake_registry.registry;
 	SELECT * INTO w FROM snowflake_registry.worker AS o WHERE o.worker_id = snowflake_registry.token_worker_id(confirm.proposal);
 	IF w.proposed_by = pg_current_xact_id_if_assigned() THEN
 		RAISE EXCEPTION USING ERRCODE = 'active_sql_transaction',

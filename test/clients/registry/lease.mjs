@@ -8,9 +8,8 @@
 //
 // The three rules are marked below.  One object a process will do: it makes some
 // million IDs a second.
+import { randomUUID } from 'node:crypto';
 import pg from 'pg';
-
-const columns = 'worker_id, token, valid_from, valid_until, worker_bits, epoch, registry';
 
 export class Snowflakes {
 	#connection;
@@ -22,7 +21,8 @@ export class Snowflakes {
 	#stopped = false;
 	#layout = null;     // of the first lease
 	#lease = null;      // whose interval may be used
-	#token = null;      // of that lease, unless it was lost
+	#token = null;      // of that lease, until it is refused
+	#attempt = null;    // the renewal whose answer has not come
 	#last = -1n;        // the last ID without its worker ID: ms since the epoch, and sequence
 	error = null;       // why there is no other lease
 	leases = 0;
@@ -66,7 +66,7 @@ export class Snowflakes {
 		try {
 			if (this.#token) {
 				const used_until = new Date(this.#newest() + 1);
-				await this.#query('SELECT snowflake_registry.release($1, $2)', [this.#token, used_until]);
+				await this.#query('SELECT snowflake_registry.release($1, $2, $3)', [this.#token, used_until, this.#attempt]);
 			}
 		} catch {
 			// It ends by itself.
@@ -79,16 +79,16 @@ export class Snowflakes {
 		return this.#layout ? Number(this.#last >> this.#layout.sequence_bits) + this.#layout.epoch : 0;
 	}
 
-	// Rule 2: renews when half of the time is over.  An answer that is refused,
-	// lost or empty: forget the token, and lease anew.
+	// Rule 2: renews when half of the time is over.  A renewal whose answer is lost is
+	// repeated; a token that is refused is forgotten.
 	#go_on() {
 		this.#running = this.#renew_or_lease().catch(async (error) => {
 			this.error = error;
-			this.#token = null;
+			if (error.code === 'SR001') this.#token = this.#attempt = null;
 			await this.#disconnect();
 		}).then(() => {
 			if (this.#stopped) return;
-			const wait = this.#token ? Math.max((this.#lease.until - Date.now()) / 2, 50) : 200 + 300 * Math.random();
+			const wait = this.#attempt || !this.#token ? 200 + 300 * Math.random() : Math.max((this.#lease.until - Date.now()) / 2, 50);
 			this.#timer = setTimeout(() => this.#go_on(), wait);
 		});
 		return this.#running;
@@ -99,13 +99,12 @@ export class Snowflakes {
 		// This clock, or the newest ID where that is ahead of it.
 		const now = new Date(Math.max(Date.now(), this.#newest()));
 
-		this.#token = null;
+		if (token) this.#attempt ??= randomUUID();
 		const { rows } = token
-			? await this.#query(`SELECT ${columns} FROM snowflake_registry.renew($1, $2, $3, $4, $5, $6)`,
-				[token, `${this.#duration} ms`, new Date(this.#lease.until), this.#lease.worker_id, now, this.#layout.registry])
-			: await this.#query(`SELECT ${columns} FROM snowflake_registry.lease($1, $2, asker_now => $3)`,
+			? await this.#query('CALL snowflake_registry.renew($1, $2, $3, $4, $5)',
+				[token, `${this.#duration} ms`, now, this.#layout.registry, this.#attempt])
+			: await this.#query('CALL snowflake_registry.lease($1, $2, asker_now => $3)',
 				[this.#holder, `${this.#duration} ms`, now]);
-		if (rows.length === 0) throw new Error('the registry has no lease for us now');
 
 		const [row] = rows;
 		const layout = { sequence_bits: BigInt(22 - row.worker_bits), epoch: row.epoch.getTime(), registry: row.registry };
@@ -115,6 +114,7 @@ export class Snowflakes {
 		}
 		this.#lease = { worker_id: row.worker_id, from: row.valid_from.getTime(), until: row.valid_until.getTime() };
 		this.#token = row.token;
+		this.#attempt = null;
 		this.error = null;
 		if (!token) this.leases++;
 	}
