@@ -27,7 +27,7 @@ public:
 			unsigned char bytes[16];
 
 			if (!pg_strong_random(bytes, sizeof(bytes)))
-				ereport(ERROR, (errcode(ERRCODE_INTERNAL_ERROR), errmsg("could not generate random values")));
+				elog(ERROR, "could not generate random values");
 			for (size_t i = 0; i < sizeof(bytes); i++)
 				snprintf(number_ + 2 * i, 3, "%02x", bytes[i]);
 			strlcpy(token_, token, sizeof(token_));

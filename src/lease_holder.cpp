@@ -83,10 +83,7 @@ LeaseHolder::note_failure(const char *why)
 	ConditionVariableBroadcast(&shared->keeper_progress);
 }
 
-/*
- * A burst may come to the end of the lease before the clock does.  What a renewal adds
- * then is no more than the time since the last one.
- */
+/* A burst may come to the end of the lease first; a renewal adds the time since the last one. */
 bool
 LeaseHolder::is_due(int64_t now, int64_t newest) const
 {
@@ -196,7 +193,11 @@ LeaseHolder::tend(int64_t now, int64_t newest)
 	const RegistryState state = request_.advance();
 
 	if (state == RegistryState::kAsking)
+	{
+		if (renewing_ && failures_ == 0 && now >= shared->lease.until)
+			note_failure("it has not answered before the end of the lease");
 		return {};
+	}
 	if (state == RegistryState::kAnswered)
 	{
 		const auto	lease = accept_answer();
@@ -255,9 +256,10 @@ LeaseHolder::forget()
 
 /* Waits for the answer to the request under way, for as long as that may take at a shutdown. */
 void
-LeaseHolder::finish_request(const Stopwatch &since_start)
+LeaseHolder::finish_request()
 {
 	static uint32 event = 0;
+	const Stopwatch since_start;
 
 	while (request_.advance() == RegistryState::kAsking && since_start.elapsed_ms() < kGiveBackPatience)
 	{
@@ -270,14 +272,12 @@ LeaseHolder::finish_request(const Stopwatch &since_start)
 }
 
 /*
- * A renewal under way is abandoned: the registry knows by its attempt that the token is
- * ours.  A registry that has not answered lately is not waited for.  An empty connection
- * string is libpq's default server, which is no registry of ours.
+ * A renewal under way is abandoned: by its attempt the registry knows the token.  One that
+ * has not answered lately is not asked.  An empty string is libpq's default server.
  */
 void
 LeaseHolder::give_back(int64_t used_until)
 {
-	const Stopwatch since_start;
 	const Lease lease = shared->lease;
 
 	request_.end();
@@ -289,7 +289,7 @@ LeaseHolder::give_back(int64_t used_until)
 	{
 		request_.release(lease, attempt_.is_open(lease.token) ? attempt_.number_for(lease.token) : nullptr,
 						 std::clamp(used_until, lease.from, lease.until));
-		finish_request(since_start);
+		finish_request();
 	}
 	if (request_.state() != RegistryState::kAnswered)
 		ereport(LOG, (errmsg("could not give back the lease of snowflake worker ID %d", lease.worker),

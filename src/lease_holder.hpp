@@ -58,7 +58,7 @@ private:
 	std::optional<Lease> accept_answer();
 	void		accept_renewal(const Lease &granted);
 	void		accept_loss();
-	void		finish_request(const Stopwatch &since_start);
+	void		finish_request();
 	bool		is_due(int64_t now, int64_t newest) const;
 	int64_t		retry_in() const;
 	void		note_success();
