@@ -249,7 +249,7 @@ GRANT USAGE ON TYPE snowflake_registry.leased TO snowflake_registry;
 
 -- What COMMIT says where it is not allowed: a function cannot commit.
 CREATE FUNCTION snowflake_registry.refusal_to_commit() RETURNS text
-LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE
+LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp
 AS $$
 BEGIN
 	COMMIT;
@@ -262,7 +262,8 @@ REVOKE ALL ON FUNCTION snowflake_registry.refusal_to_commit() FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION snowflake_registry.refusal_to_commit() TO snowflake_registry;
 
 -- The COMMIT fails anyway, because the block with a handler is a subtransaction.
--- Its message tells whether it would fail without that, too.
+-- Its message tells whether it would fail without that, too.  A SET clause would make
+-- it fail everywhere, so each operator has its schema.
 CREATE PROCEDURE snowflake_registry.refuse_block()
 LANGUAGE plpgsql
 AS $$
