@@ -16,7 +16,7 @@ use Test::More;
 
 my $files = 0;
 my $node = new_registry('registry', conf => "max_connections = 250\nfsync = off");
-set_up($node, "worker_bits => 8, longest_lease => '5 s', most_per_holder => 256");
+set_up($node, "worker_bits => 8, longest_lease => '5 s', most_per_holder => 1000");
 
 # What the clients hold; they stop using a worker ID before they release it.
 my $table = 'CREATE TABLE held (id uuid PRIMARY KEY, worker_id integer, f timestamptz, u timestamptz)';
@@ -83,7 +83,7 @@ foreach my $level ('read committed', 'repeatable read', 'serializable')
 # A fence goes through all rows while others hold some of them.
 $node->safe_psql('postgres', 'CREATE DATABASE fenced');
 $node->safe_psql('fenced', "CREATE EXTENSION snowflake_registry; $table;
-	SELECT snowflake_registry.setup(worker_bits => 8, longest_lease => '1 s', most_per_holder => 256)");
+	SELECT snowflake_registry.setup(worker_bits => 8, longest_lease => '1 s', most_per_holder => 1000)");
 my $renewals = q{
 	CALL snowflake_registry.lease('client', '1 s') \gset
 	\if :ERROR
