@@ -245,9 +245,10 @@ $node->safe_psql('postgres', 'CREATE EXTENSION snowflake');
 my $columns = $node->safe_psql('postgres', q{SELECT count(*) FROM pg_attribute WHERE attrelid = 'snowflake_status'::regclass AND attnum > 0});
 delete local @ENV{qw(MAKEFLAGS MAKELEVEL)};
 system_or_bail('make', '-s', '-C', $tree, "PG_CONFIG=$ENV{PG_CONFIG}", 'with_llvm=no', 'all');
+$node->stop;
 system_or_bail('cp', "$tree/snowflake.so", $copy . directory('pkglibdir'));
 system_or_bail('cp', "$tree/sql/snowflake--9999.sql", "$tree/sql/snowflake--$default--9999.sql", $scripts);
-$node->restart;
+$node->start;
 
 my $issued = 'SELECT state, made_up FROM snowflake_status';
 like(($node->psql('postgres', $issued))[2], qr/column "made_up" does not exist/, 'a new column: the old SQL does not have it');
