@@ -27,6 +27,7 @@ extern "C"
 #include "plain_text.hpp"
 #include "registry.hpp"
 #include "registry_answer.hpp"
+#include "registry_hosts.hpp"
 #include "settings.hpp"
 
 namespace snowflake
@@ -170,12 +171,8 @@ RegistryRequest::read_result(const PGresult *result)
 RegistryState
 RegistryRequest::start_connection()
 {
-	/* The one in "snowflake.registry" wins. */
-	static const char *const keywords[] = {"fallback_application_name", "dbname", nullptr};
-	const char *const values[] = {"snowflake keeper", registry_conninfo, nullptr};
-
 	ReserveExternalFD();
-	connection_ = PQconnectStartParams(keywords, values, 1);
+	connection_ = start_connecting();
 	if (!connection_)
 	{
 		ReleaseExternalFD();
@@ -275,6 +272,8 @@ RegistryRequest::advance()
 	}
 	if (state_ == RegistryState::kAsking && late)
 		state_ = fail("it did not answer in time");
+	if (state_ == RegistryState::kFailed && !connected_)
+		begin_with_next_host();
 	return state_;
 }
 
