@@ -32,6 +32,8 @@ SELECT * FROM fails('SELECT snowflake_registry.fence()');
 SELECT * FROM fails('SELECT snowflake_registry.setup(0)');
 SELECT * FROM fails('SELECT snowflake_registry.setup(17)');
 SELECT * FROM fails('SELECT snowflake_registry.setup(NULL)');
+SELECT * FROM fails('SELECT snowflake_registry.setup(id_bits => 52)');
+SELECT * FROM fails('SELECT snowflake_registry.setup(worker_bits => 7, id_bits => 53)');
 SELECT * FROM fails('SELECT snowflake_registry.setup(epoch => ''1969-12-31 23:59:59Z'')');
 SELECT * FROM fails('SELECT snowflake_registry.setup(epoch => ''2023-01-01 00:00:00.0001Z'')');
 SELECT * FROM fails('SELECT snowflake_registry.setup(epoch => ''infinity'')');

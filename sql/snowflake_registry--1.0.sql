@@ -140,7 +140,8 @@ GRANT USAGE ON SCHEMA snowflake_registry TO snowflake_registry;
 CREATE TABLE snowflake_registry.registry (
 	one_row boolean PRIMARY KEY DEFAULT true CHECK (one_row),
 	uuid uuid NOT NULL,
-	worker_bits integer NOT NULL CHECK (worker_bits BETWEEN 1 AND 16),
+	id_bits integer NOT NULL CHECK (id_bits BETWEEN 53 AND 63),
+	worker_bits integer NOT NULL CHECK (worker_bits BETWEEN 1 AND least(16, id_bits - 47)),
 	epoch timestamptz NOT NULL,
 	longest_lease interval NOT NULL,
 	longest_lease_before interval NOT NULL,
@@ -175,7 +176,7 @@ COMMENT ON COLUMN snowflake_registry.registry.fence_needed IS 'why the registry 
 COMMENT ON COLUMN snowflake_registry.registry.key IS 'proves that a token is from this registry; secret';
 COMMENT ON COLUMN snowflake_registry.registry.changes IS 'number of calls that have locked this row';
 REVOKE ALL ON snowflake_registry.registry FROM PUBLIC;
-GRANT SELECT (uuid, worker_bits, epoch, longest_lease, longest_lease_before, longest_lease_from, fence_itself, most_per_holder,
+GRANT SELECT (uuid, id_bits, worker_bits, epoch, longest_lease, longest_lease_before, longest_lease_from, fence_itself, most_per_holder,
 	system_identifier, timeline, database, relation, floor, next_unused, fence_needed, fenced_at, changes)
 	ON snowflake_registry.registry TO snowflake_registry;
 
@@ -239,7 +240,8 @@ CREATE TYPE snowflake_registry.leased AS (
 	valid_until timestamptz,
 	worker_bits integer,
 	epoch timestamptz,
-	registry uuid
+	registry uuid,
+	id_bits integer
 );
 COMMENT ON TYPE snowflake_registry.leased IS 'a lease';
 REVOKE ALL ON TYPE snowflake_registry.leased FROM PUBLIC;
@@ -991,7 +993,7 @@ BEGIN
 			MESSAGE = 'this proposal does not belong to a current lease',
 			HINT = 'Take a new lease.';
 	END IF;
-	RETURN row(w.worker_id, w.token, w.valid_from, w.valid_until, r.worker_bits, r.epoch, r.uuid);
+	RETURN row(w.worker_id, w.token, w.valid_from, w.valid_until, r.worker_bits, r.epoch, r.uuid, r.id_bits);
 END
 $$;
 COMMENT ON FUNCTION snowflake_registry.confirm(uuid) IS 'the lease that was proposed and committed; the second step of lease() and renew()';
@@ -1008,7 +1010,7 @@ GRANT EXECUTE ON FUNCTION snowflake_registry.confirm(uuid) TO snowflake_registry
 CREATE PROCEDURE snowflake_registry.lease(holder text, duration interval DEFAULT '60 s', INOUT worker_id integer DEFAULT NULL,
 	asker_now timestamptz DEFAULT clock_timestamp(), INOUT token uuid DEFAULT NULL, INOUT valid_from timestamptz DEFAULT NULL,
 	INOUT valid_until timestamptz DEFAULT NULL, INOUT worker_bits integer DEFAULT NULL, INOUT epoch timestamptz DEFAULT NULL,
-	INOUT registry uuid DEFAULT NULL)
+	INOUT registry uuid DEFAULT NULL, INOUT id_bits integer DEFAULT NULL)
 LANGUAGE plpgsql
 AS $$
 DECLARE
@@ -1019,19 +1021,19 @@ BEGIN
 	SET TRANSACTION ISOLATION LEVEL READ COMMITTED;
 	proposal := snowflake_registry.propose_lease(holder, duration, worker_id, asker_now);
 	COMMIT;
-	SELECT l.worker_id, l.token, l.valid_from, l.valid_until, l.worker_bits, l.epoch, l.registry
-	  INTO worker_id, token, valid_from, valid_until, worker_bits, epoch, registry
+	SELECT l.worker_id, l.token, l.valid_from, l.valid_until, l.worker_bits, l.epoch, l.registry, l.id_bits
+	  INTO worker_id, token, valid_from, valid_until, worker_bits, epoch, registry, id_bits
 	  FROM snowflake_registry.confirm(proposal) AS l;
 END
 $$;
-COMMENT ON PROCEDURE snowflake_registry.lease(text, interval, integer, timestamptz, uuid, timestamptz, timestamptz, integer, timestamptz, uuid) IS 'lease a worker ID, any or a given one';
-REVOKE ALL ON PROCEDURE snowflake_registry.lease(text, interval, integer, timestamptz, uuid, timestamptz, timestamptz, integer, timestamptz, uuid) FROM PUBLIC;
-GRANT EXECUTE ON PROCEDURE snowflake_registry.lease(text, interval, integer, timestamptz, uuid, timestamptz, timestamptz, integer, timestamptz, uuid) TO snowflake_registry;
+COMMENT ON PROCEDURE snowflake_registry.lease(text, interval, integer, timestamptz, uuid, timestamptz, timestamptz, integer, timestamptz, uuid, integer) IS 'lease a worker ID, any or a given one';
+REVOKE ALL ON PROCEDURE snowflake_registry.lease(text, interval, integer, timestamptz, uuid, timestamptz, timestamptz, integer, timestamptz, uuid, integer) FROM PUBLIC;
+GRANT EXECUTE ON PROCEDURE snowflake_registry.lease(text, interval, integer, timestamptz, uuid, timestamptz, timestamptz, integer, timestamptz, uuid, integer) TO snowflake_registry;
 
 CREATE PROCEDURE snowflake_registry.renew(INOUT token uuid, duration interval DEFAULT '60 s', asker_now timestamptz DEFAULT clock_timestamp(),
 	INOUT registry uuid DEFAULT NULL, attempt uuid DEFAULT NULL, INOUT worker_id integer DEFAULT NULL,
 	INOUT valid_from timestamptz DEFAULT NULL, INOUT valid_until timestamptz DEFAULT NULL,
-	INOUT worker_bits integer DEFAULT NULL, INOUT epoch timestamptz DEFAULT NULL)
+	INOUT worker_bits integer DEFAULT NULL, INOUT epoch timestamptz DEFAULT NULL, INOUT id_bits integer DEFAULT NULL)
 LANGUAGE plpgsql
 AS $$
 DECLARE
@@ -1042,14 +1044,14 @@ BEGIN
 	SET TRANSACTION ISOLATION LEVEL READ COMMITTED;
 	proposal := snowflake_registry.propose_renewal(token, duration, asker_now, registry, attempt);
 	COMMIT;
-	SELECT l.token, l.registry, l.worker_id, l.valid_from, l.valid_until, l.worker_bits, l.epoch
-	  INTO token, registry, worker_id, valid_from, valid_until, worker_bits, epoch
+	SELECT l.token, l.registry, l.worker_id, l.valid_from, l.valid_until, l.worker_bits, l.epoch, l.id_bits
+	  INTO token, registry, worker_id, valid_from, valid_until, worker_bits, epoch, id_bits
 	  FROM snowflake_registry.confirm(proposal) AS l;
 END
 $$;
-COMMENT ON PROCEDURE snowflake_registry.renew(uuid, interval, timestamptz, uuid, uuid, integer, timestamptz, timestamptz, integer, timestamptz) IS 'extend a lease, and get a new token for it';
-REVOKE ALL ON PROCEDURE snowflake_registry.renew(uuid, interval, timestamptz, uuid, uuid, integer, timestamptz, timestamptz, integer, timestamptz) FROM PUBLIC;
-GRANT EXECUTE ON PROCEDURE snowflake_registry.renew(uuid, interval, timestamptz, uuid, uuid, integer, timestamptz, timestamptz, integer, timestamptz) TO snowflake_registry;
+COMMENT ON PROCEDURE snowflake_registry.renew(uuid, interval, timestamptz, uuid, uuid, integer, timestamptz, timestamptz, integer, timestamptz, integer) IS 'extend a lease, and get a new token for it';
+REVOKE ALL ON PROCEDURE snowflake_registry.renew(uuid, interval, timestamptz, uuid, uuid, integer, timestamptz, timestamptz, integer, timestamptz, integer) FROM PUBLIC;
+GRANT EXECUTE ON PROCEDURE snowflake_registry.renew(uuid, interval, timestamptz, uuid, uuid, integer, timestamptz, timestamptz, integer, timestamptz, integer) TO snowflake_registry;
 
 -- IDs before used_until have been used.  attempt is that of a renewal whose answer has
 -- not come.
@@ -1111,7 +1113,8 @@ COMMENT ON FUNCTION snowflake_registry.check_longest_lease(interval) IS 'refuse 
 REVOKE ALL ON FUNCTION snowflake_registry.check_longest_lease(interval) FROM PUBLIC;
 
 CREATE FUNCTION snowflake_registry.setup(worker_bits integer DEFAULT 10, epoch timestamptz DEFAULT '2023-01-01 00:00:00Z',
-	longest_lease interval DEFAULT '2 min', fence_itself boolean DEFAULT false, most_per_holder integer DEFAULT NULL)
+	longest_lease interval DEFAULT '2 min', fence_itself boolean DEFAULT false, most_per_holder integer DEFAULT NULL,
+	id_bits integer DEFAULT 63)
 RETURNS uuid
 LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
 AS $$
@@ -1121,10 +1124,15 @@ DECLARE
 	longest interval;
 BEGIN
 	PERFORM snowflake_registry.begin_call();
-	IF worker_bits IS NULL OR worker_bits NOT BETWEEN 1 AND 16 THEN
+	IF id_bits IS NULL OR id_bits NOT BETWEEN 53 AND 63 THEN
+		RAISE EXCEPTION USING ERRCODE = 'numeric_value_out_of_range',
+			MESSAGE = format('id_bits cannot be %s', coalesce(id_bits::text, 'NULL')),
+			DETAIL = 'It must be between 53 and 63.';
+	END IF;
+	IF worker_bits IS NULL OR worker_bits NOT BETWEEN 1 AND least(16, id_bits - 47) THEN
 		RAISE EXCEPTION USING ERRCODE = 'numeric_value_out_of_range',
 			MESSAGE = format('worker_bits cannot be %s', coalesce(worker_bits::text, 'NULL')),
-			DETAIL = 'It must be between 1 and 16.';
+			DETAIL = format('With id_bits = %s, it must be between 1 and %s.', id_bits, least(16, id_bits - 47));
 	END IF;
 	IF epoch IS NULL OR NOT epoch BETWEEN 'epoch' AND clock_timestamp() OR epoch <> date_trunc('milliseconds', epoch) THEN
 		RAISE EXCEPTION USING ERRCODE = 'datetime_field_overflow',
@@ -1139,9 +1147,9 @@ BEGIN
 			MESSAGE = format('most_per_holder cannot be %s', most_per_holder);
 	END IF;
 	longest := snowflake_registry.check_longest_lease(longest_lease);
-	INSERT INTO snowflake_registry.registry (uuid, worker_bits, epoch, longest_lease, longest_lease_before, longest_lease_from,
+	INSERT INTO snowflake_registry.registry (uuid, id_bits, worker_bits, epoch, longest_lease, longest_lease_before, longest_lease_from,
 		fence_itself, most_per_holder, system_identifier, timeline, database, relation, floor, next_unused, key, changes)
-	SELECT id, setup.worker_bits, setup.epoch, longest, longest, setup.epoch,
+	SELECT id, setup.id_bits, setup.worker_bits, setup.epoch, longest, longest, setup.epoch,
 		   setup.fence_itself, coalesce(setup.most_per_holder, greatest(2, (1 << setup.worker_bits) / 8)),
 		   here.system_identifier, here.timeline, here.database, here.relation, setup.epoch, 0, snowflake_registry.new_key(), 0
 	  FROM snowflake_registry.here() AS here
@@ -1154,8 +1162,8 @@ BEGIN
 	RETURN id;
 END
 $$;
-COMMENT ON FUNCTION snowflake_registry.setup(integer, timestamptz, interval, boolean, integer) IS 'set the registry up, once';
-REVOKE ALL ON FUNCTION snowflake_registry.setup(integer, timestamptz, interval, boolean, integer) FROM PUBLIC;
+COMMENT ON FUNCTION snowflake_registry.setup(integer, timestamptz, interval, boolean, integer, integer) IS 'set the registry up, once';
+REVOKE ALL ON FUNCTION snowflake_registry.setup(integer, timestamptz, interval, boolean, integer, integer) FROM PUBLIC;
 
 -- Returns when it is in force: lower at once, higher when the former one has passed.
 -- See the head of this file.

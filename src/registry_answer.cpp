@@ -127,6 +127,7 @@ read_grant(const PGresult *result, Lease *grant)
 				from,
 				until,
 				worker_bits,
+				id_bits,
 				epoch_ms;
 	char		token[kUuidSize],
 				registry[kUuidSize];
@@ -134,16 +135,17 @@ read_grant(const PGresult *result, Lease *grant)
 	if (PQntuples(result) != 1 ||
 		!read_integer(result, "worker_id", &worker) || !read_uuid(result, "token", token) ||
 		!read_time(result, "valid_from", &from) || !read_time(result, "valid_until", &until) ||
-		!read_integer(result, "worker_bits", &worker_bits) || !read_time(result, "epoch", &epoch_ms) ||
+		!read_integer(result, "worker_bits", &worker_bits) || !read_integer(result, "id_bits", &id_bits) || !read_time(result, "epoch", &epoch_ms) ||
 		!read_uuid(result, "registry", registry))
 		return "its answer does not have the form of a lease";
-	if (worker < 0 || worker_bits < kMinWorkerBits || worker_bits > kMaxWorkerBits ||
+	if (worker < 0 || id_bits < kMinIdBits || id_bits > kMaxIdBits ||
+		worker_bits < kMinWorkerBits || worker_bits > max_worker_bits(static_cast<int>(id_bits)) ||
 		epoch_ms < 0 || epoch_ms > kLastMs || from < 0 || from >= until || until > kLastMs)
 		return kImpossible;
-	if (worker_bits != layout.worker_bits || epoch_ms != layout.epoch_ms)
-		return psprintf("it has another layout: epoch %s, %d worker bits; configured here: epoch %s, %d worker bits",
-						to_text(epoch_ms), static_cast<int>(worker_bits),
-						to_text(layout.epoch_ms), layout.worker_bits);
+	if (LayoutSettings{epoch_ms, static_cast<int>(worker_bits), static_cast<int>(id_bits)} != layout)
+		return psprintf("it has another layout: epoch %s, %d worker bits of %d; configured here: epoch %s, %d worker bits of %d",
+						to_text(epoch_ms), static_cast<int>(worker_bits), static_cast<int>(id_bits),
+						to_text(layout.epoch_ms), layout.worker_bits, layout.id_bits);
 	if (worker > layout.max_worker() || from < layout.epoch_ms || until > layout.unix_ms(kEndOfTime))
 		return kImpossible;
 

@@ -208,8 +208,6 @@ define_registry()
 	if (!is_connection_string(registry_conninfo))
 		refuse(kRegistry, "...", "a libpq connection string");
 	is_leasing = *registry_conninfo != '\0';
-	if (is_leasing && layout.id_bits != kMaxIdBits)
-		refuse(kIdBits, id_bits_text, "63 with \"snowflake.registry\"");
 
 	DefineCustomIntVariable(kLeaseDuration,
 							"Sets how much ID time a lease reserves.",

@@ -11,6 +11,7 @@ use FindBin;
 use lib $FindBin::RealBin;
 use PostgreSQL::Test::Cluster;
 use PostgreSQL::Test::Utils;
+use Registry;
 use Snowflake;
 use Test::More;
 
@@ -28,7 +29,7 @@ sub query
 
 like(slurp_file($node->logfile), qr/as worker 5 \(configuration file\), of 0 to 7/, 'the log has the range of worker IDs');
 like(slurp_file($node->logfile), qr/512000 IDs a second, until 2092-09-06/, 'and the rate, until the same day as ever');
-is(query('SELECT id_bits, worker_bits, sequence_bits, time_exhausted_at FROM snowflake_status'),
+is(query('SELECT id_bits, worker_bits, sequence_bits, time_exhausted_at FROM snowflake_status()'),
 	'53|3|9|2092-09-06 15:47:35.552+00', 'the status shows the layout');
 
 # What is generated.  A burst runs through all sequences.
@@ -91,7 +92,7 @@ $node->restart;
 call_fails($node, 'with 63 bits', $_, '55000', qr/the configured snowflake layout does not match this cluster's IDs/,
 	qr/Configured: epoch 2023-01-01 00:00:00\+00, 3 worker bits, 63 ID bits\. Pinned .*, 3 worker bits, 53 ID bits\./)
   foreach 'SELECT snowflake_next()', "SELECT snowflake_decode($before)", 'SELECT snowflake_min_id(now())';
-is(query('SELECT state FROM snowflake_status'), 'wrong layout', 'the status says so');
+is(query('SELECT state FROM snowflake_status()'), 'wrong layout', 'the status says so');
 $node->append_conf('postgresql.conf', "snowflake.id_bits = 53");
 $node->restart;
 cmp_ok(next_id($node), '>', $before, 'and back');
@@ -117,5 +118,14 @@ foreach ([ 53, 6, 63, 63 ], [ 58, 11, 2047, 63 ])
 		"t|$worker|$worker|$sequence", "$bits worker bits of $id_bits");
 	$edge->stop;
 }
+
+# With a worker ID that is leased.
+my $registry = new_registry('registry');
+set_up($registry, 'worker_bits => 3, id_bits => 53');
+my $leased = new_node('leased', registry => $registry, conf => "snowflake.id_bits = 53\nsnowflake.worker_bits = 3");
+is($leased->safe_psql('postgres', "SELECT worker_id, id BETWEEN 1 AND $greatest FROM snowflake_next() AS id, snowflake_decode(id)"), '0|t',
+	'a registry leases worker IDs of this layout');
+$leased->stop;
+$registry->stop;
 
 done_testing();

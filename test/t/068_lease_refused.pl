@@ -68,7 +68,7 @@ sub goes_on
 my $right;
 my %type = (
 	worker_id => 'integer', token => 'uuid', valid_from => 'timestamptz', valid_until => 'timestamptz',
-	worker_bits => 'integer', epoch => 'timestamptz', registry => 'uuid');
+	worker_bits => 'integer', epoch => 'timestamptz', registry => 'uuid', id_bits => 'integer');
 
 sub liar
 {
@@ -77,9 +77,9 @@ sub liar
 	my $result = sub { join '', map { ", INOUT $_ $types{$_} DEFAULT NULL" } @_ };
 	my $body = join '', map { "$_ := " . (ref $row{$_} ? $row{$_}[1] : $row{$_}) . '; ' } sort keys %type;
 	my $arguments = $procedure eq 'lease'
-	  ? "holder text, duration interval, INOUT worker_id $types{worker_id}, asker_now timestamptz" . $result->(qw(token valid_from valid_until worker_bits epoch registry))
+	  ? "holder text, duration interval, INOUT worker_id $types{worker_id}, asker_now timestamptz" . $result->(qw(token valid_from valid_until worker_bits epoch registry id_bits))
 	  : "INOUT token $types{token}, duration interval, asker_now timestamptz, INOUT registry $types{registry}, attempt uuid"
-	  . $result->(qw(worker_id valid_from valid_until worker_bits epoch));
+	  . $result->(qw(worker_id valid_from valid_until worker_bits epoch id_bits));
 
 	return qq{
 		DROP PROCEDURE IF EXISTS snowflake_registry.$procedure;
@@ -105,8 +105,9 @@ sub logs
 
 # Another layout, another epoch, another registry.
 foreach (
-	[ 'layout',  'worker_bits => 11', qr/it has another layout: epoch 2023-01-01 00:00:00\+00, 11 worker bits; configured here: epoch 2023-01-01 00:00:00\+00, 10 worker bits/ ],
-	[ 'epoch',   "epoch => '2024-01-01 00:00:00Z'", qr/it has another layout: epoch 2024-01-01 00:00:00\+00, 10 worker bits; configured here: epoch 2023-01-01/ ],
+	[ 'layout',  'worker_bits => 11', qr/it has another layout: epoch 2023-01-01 00:00:00\+00, 11 worker bits of 63; configured here: epoch 2023-01-01 00:00:00\+00, 10 worker bits of 63/ ],
+	[ 'width',   'worker_bits => 10, id_bits => 62', qr/it has another layout: epoch 2023-01-01 00:00:00\+00, 10 worker bits of 62; configured here/ ],
+	[ 'epoch',   "epoch => '2024-01-01 00:00:00Z'", qr/it has another layout: epoch 2024-01-01 00:00:00\+00, 10 worker bits of 63; configured here: epoch 2023-01-01/ ],
 	[ 'another', '', qr/it is not the same registry as before: it is ([0-9a-f-]{36}), but file "snowflake_registry" in the data directory has (?!\1)[0-9a-f-]{36}/ ])
 {
 	my ($database, $setup, $why) = @$_;
@@ -133,7 +134,8 @@ $right = {
 	valid_until => q{date_trunc('ms', clock_timestamp() + '1 s')},
 	worker_bits => '10',
 	epoch       => "timestamptz '2023-01-01 00:00:00Z'",
-	registry    => "'$uuid'::uuid" };
+	registry    => "'$uuid'::uuid",
+	id_bits     => '63' };
 my $values = qr/its answer has values that are impossible for a lease/;
 my $form   = qr/its answer does not have the form of a lease/;
 
@@ -155,6 +157,8 @@ my @lies = (
 	[ 'a lease for ever', { valid_until => "timestamptz 'infinity'" }, $values ],
 	[ 'a lease after all time', { valid_until => "timestamptz '2200-01-01'" }, $values ],
 	[ 'worker bits that are absurd', { worker_bits => '1000000' }, $values ],
+	[ 'ID bits that are absurd', { id_bits => '64' }, $values ],
+	[ 'ID bits that leave the worker too few', { id_bits => '56' }, $values ],
 	[ 'a registry that is no UUID', { registry => [ text => q{'that one'} ] }, $form ],
 	[ 'no row', undef, $form ],
 	[ 'an error', { worker_id => '1 / 0' }, qr/division by zero/ ],
