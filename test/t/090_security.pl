@@ -64,7 +64,7 @@ my %functions = (
 	'snowflake_between(bigint,timestamp with time zone,timestamp with time zone)' => [ 'all', q{snowflake_between(1, '2026-01-01Z', '2026-01-02Z')} ],
 	'snowflake_to_text(bigint,text)'                                        => [ 'all', 'snowflake_to_text(1)' ],
 	'snowflake_from_text(text,text)'                                        => [ 'all', q{snowflake_from_text('0000000000001')} ],
-	'snowflake_layout()'                                                    => [ 'all', 'snowflake_layout()' ],
+	'snowflake_layouts()'                                                   => [ 'all', 'snowflake_layouts()' ],
 	'snowflake_status()'                                                    => [ 'all', 'snowflake_status()' ],
 	'snowflake_horizon()'                                                   => [ 'all', 'snowflake_horizon()' ],
 	'snowflake_wait_for_horizon(bigint,interval)'                           => [ 'all', q{snowflake_wait_for_horizon(1, '0')} ],
@@ -123,13 +123,13 @@ $node->safe_psql('postgres', 'REVOKE pg_monitor FROM visitor; GRANT EXECUTE ON F
 refused('forget the mark although EXECUTE was granted', 'SELECT snowflake_forget_mark()');
 $node->safe_psql('postgres', 'REVOKE EXECUTE ON FUNCTION snowflake_forget_mark() FROM visitor');
 
-# Relations: the two views can be read, and nothing can be written.
+# Relations: none can be read nor written, so nothing of ours is among a user's tables.
 is( $node->safe_psql('postgres', q{
 		SELECT string_agg(c.oid::regclass::text, ' ' ORDER BY c.relname)
 		  FROM pg_class AS c JOIN pg_depend AS d ON d.classid = 'pg_class'::regclass AND d.objid = c.oid AND d.deptype = 'e'
 		  JOIN pg_extension AS e ON d.refobjid = e.oid AND e.extname ~ '^snowflake'
 		 WHERE c.relkind <> 'c' AND has_any_column_privilege('visitor', c.oid, 'SELECT')}),
-	'snowflake_layout snowflake_status', 'visitor may read two views');
+	'', 'visitor sees no relation');
 is( $node->safe_psql('postgres', q{
 		SELECT count(*) FROM pg_class AS c JOIN pg_depend AS d ON d.classid = 'pg_class'::regclass AND d.objid = c.oid AND d.deptype = 'e'
 		  JOIN pg_extension AS e ON d.refobjid = e.oid AND e.extname ~ '^snowflake'
@@ -181,7 +181,7 @@ sub traps
 		'format(text, text, text)', 'format(text, name, regclass)', 'format(text, regclass, name)', 'format(text, name, name)',
 		'quote_ident(name)', 'current_setting(text)', 'set_config(text, text, boolean)', 'pg_get_serial_sequence(regclass, name)', 'max(bigint)',
 		'pg_extension_config_dump(text, text)', 'clock_timestamp()', 'snowflake_min_id(timestamptz)', 'snowflake_last_before(timestamptz)',
-		'snowflake_status()', 'snowflake_layout()', 'snowflake_next()', 'unnest(oid[])',
+		'snowflake_status()', 'snowflake_layouts()', 'snowflake_next()', 'unnest(oid[])',
 		'_snowflake_convert_lock(regclass, name)', '_snowflake_convert_run(regclass, name, regprocedure, regclass[], oid[], oid[])');
 	my @operators = (
 		[ '>=', 'bigint' ], [ '<=', 'bigint' ], [ '=', 'bigint' ], [ '>', 'bigint' ], [ '=', 'oid' ], [ '=', 'name' ], [ '=', 'text' ], [ '=', '"char"' ],
@@ -212,7 +212,7 @@ foreach my $path (@paths)
 {
 	foreach my $call (
 		q{public.snowflake_between(1, '2026-01-01Z', '2026-01-02Z')}, 'public.snowflake_next()', 'public.snowflake_decode(1)',
-		'public.snowflake_to_text(1)', '* FROM public.snowflake_status', '* FROM public.snowflake_layout')
+		'public.snowflake_to_text(1)', '* FROM public.snowflake_status()', '* FROM public.snowflake_layouts()')
 	{
 		my ($status, $out, $err) = $node->psql('postgres', "SET search_path = $path; SELECT $call");
 
@@ -231,9 +231,28 @@ foreach my $path (@paths)
 		CREATE TABLE public.ours (id bigserial PRIMARY KEY);
 		SELECT count(*) FROM public.ours WHERE public.snowflake_between(id, '2026-01-01Z', '2026-01-02Z');
 		SELECT public.snowflake_convert('public.ours', 'id');
-		SELECT count(*) FROM public.snowflake_status});
+		SELECT count(*) FROM public.snowflake_status()});
 	is($err, '', 'with the traps in pg_temp');
 	$node->safe_psql('postgres', 'DROP TABLE ours');
+}
+
+# Whoever owns a database may create the extension, and is not its master.
+$node->safe_psql('postgres', 'CREATE DATABASE owned OWNER visitor');
+foreach my $may ('CREATE SCHEMA extensions', 'CREATE EXTENSION snowflake SCHEMA extensions', 'SELECT extensions.snowflake_next(), state FROM extensions.snowflake_status()')
+{
+	is((as_visitor($may, 'owned'))[2], '', "the owner of a database may: $may");
+}
+foreach my $may_not (
+	'SELECT extensions.snowflake_forget_mark()',
+	'SELECT extensions.snowflake_status_reset()',
+	'GRANT EXECUTE ON FUNCTION extensions.snowflake_forget_mark() TO visitor; SELECT extensions.snowflake_forget_mark()',
+	'CREATE OR REPLACE FUNCTION extensions.snowflake_next() RETURNS bigint LANGUAGE sql RETURN 1',
+	'ALTER FUNCTION extensions.snowflake_forget_mark() OWNER TO visitor',
+	'CREATE EXTENSION snowflake_registry')
+{
+	my (undef, undef, $err) = as_visitor($may_not, 'owned');
+
+	like($err, qr/ERROR:  (?:permission denied|must be owner|only superusers|must be superuser)/, "but may not: $may_not");
 }
 
 # While the extension is created, in a schema that somebody else may write to.
@@ -272,7 +291,7 @@ $node->append_conf('postgresql.conf', q{snowflake.registry = 'host=/nowhere pass
 $node->restart;
 refused('read the connection string', 'SHOW snowflake.registry');
 refused('read it by a function', q{SELECT current_setting('snowflake.registry')});
-foreach my $query (q{SELECT * FROM pg_settings}, 'SHOW ALL', 'SELECT * FROM snowflake_status', 'SELECT * FROM pg_stat_activity')
+foreach my $query (q{SELECT * FROM pg_settings}, 'SHOW ALL', 'SELECT * FROM snowflake_status()', 'SELECT * FROM pg_stat_activity')
 {
 	my ($status, $out, $err) = as_visitor($query);
 
