@@ -3,8 +3,8 @@ SET timezone = 'UTC';
 SET datestyle = 'ISO';
 SET intervalstyle = 'postgres';
 
-SELECT layout, epoch, unit, since, time_exhausted_at FROM snowflake_layout;
-SELECT layout, time_bits, worker_bits, sequence_bits, time_shift, worker_shift, sequence_shift FROM snowflake_layout;
+SELECT layout, epoch, unit, since, time_exhausted_at FROM snowflake_layouts();
+SELECT layout, time_bits, worker_bits, sequence_bits, time_shift, worker_shift, sequence_shift FROM snowflake_layouts();
 
 CREATE TABLE example (layout text, id bigint);
 INSERT INTO example VALUES
@@ -17,7 +17,7 @@ INSERT INTO example VALUES
 SELECT layout, id, d.* FROM example, snowflake_decode(id, layout) AS d;
 
 -- the same by where the fields stand
-SELECT count(*) FROM example AS e JOIN snowflake_layout AS l USING (layout)
+SELECT count(*) FROM example AS e JOIN snowflake_layouts() AS l USING (layout)
  WHERE snowflake_decode(id, layout) = snowflake_decode(id, epoch => epoch, unit => unit, time_bits => time_bits, worker_bits => worker_bits,
          sequence_bits => sequence_bits, time_shift => time_shift, worker_shift => worker_shift, sequence_shift => sequence_shift)
    AND snowflake_min_id('2026-01-01Z', layout) = snowflake_min_id('2026-01-01Z', epoch => epoch, unit => unit, time_bits => time_bits,
@@ -43,7 +43,7 @@ SELECT snowflake_decode(29700859246, 'twitter');
 SELECT snowflake_decode(29700859247, 'twitter');
 SELECT layout, snowflake_is_valid(0, layout) AS zero, snowflake_is_valid(2147483647, layout) AS sequence,
        snowflake_is_valid(snowflake_min_id(since, layout), layout) AS first, snowflake_is_valid(snowflake_min_id(since, layout) - 1, layout) AS before
-  FROM snowflake_layout WHERE layout <> 'twitter';
+  FROM snowflake_layouts() WHERE layout <> 'twitter';
 SELECT layout, snowflake_is_valid(id, layout) FROM example ORDER BY layout;
 
 SELECT snowflake_decode(1, 'friendster');
@@ -73,7 +73,7 @@ SELECT snowflake_min_id('2046-06-28Z', 'instagram');
 
 CREATE ROLE regress_snowflake_user;
 SET ROLE regress_snowflake_user;
-SELECT count(*) > 0 AS readable FROM snowflake_layout;
+SELECT count(*) > 0 AS readable FROM snowflake_layouts();
 RESET ROLE;
 DROP ROLE regress_snowflake_user;
 DROP TABLE example;

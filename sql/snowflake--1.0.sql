@@ -129,18 +129,14 @@ LANGUAGE C IMMUTABLE PARALLEL SAFE;
 COMMENT ON FUNCTION snowflake_min_id(timestamptz, timestamptz, interval, integer, integer, integer, integer, integer, integer)
 	IS 'the smallest ID of this time or a later one, in any layout';
 
-CREATE FUNCTION snowflake_layout(OUT layout text, OUT epoch timestamptz, OUT unit interval,
+CREATE FUNCTION snowflake_layouts(OUT layout text, OUT epoch timestamptz, OUT unit interval,
 	OUT time_bits integer, OUT worker_bits integer, OUT sequence_bits integer,
 	OUT time_shift integer, OUT worker_shift integer, OUT sequence_shift integer,
 	OUT since timestamptz, OUT time_exhausted_at timestamptz)
 RETURNS SETOF record
-AS 'MODULE_PATHNAME', 'snowflake_layout'
+AS 'MODULE_PATHNAME', 'snowflake_layouts'
 LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE ROWS 13;
-COMMENT ON FUNCTION snowflake_layout() IS 'the published layouts that snowflake_decode() knows';
-
-CREATE VIEW snowflake_layout AS SELECT * FROM snowflake_layout();
-COMMENT ON VIEW snowflake_layout IS 'the published layouts that snowflake_decode() knows';
-GRANT SELECT ON snowflake_layout TO PUBLIC;
+COMMENT ON FUNCTION snowflake_layouts() IS 'the published layouts that snowflake_decode() knows';
 
 -- Reading on
 
@@ -216,14 +212,10 @@ AS 'MODULE_PATHNAME', 'snowflake_status'
 LANGUAGE C VOLATILE STRICT PARALLEL SAFE;
 COMMENT ON FUNCTION snowflake_status() IS 'state of the snowflake generator';
 
-CREATE VIEW snowflake_status AS SELECT * FROM snowflake_status();
-COMMENT ON VIEW snowflake_status IS 'state of the snowflake generator, in one row';
-GRANT SELECT ON snowflake_status TO PUBLIC;
-
 CREATE FUNCTION snowflake_status_reset() RETURNS void
 AS 'MODULE_PATHNAME', 'snowflake_status_reset'
 LANGUAGE C VOLATILE PARALLEL UNSAFE;
-COMMENT ON FUNCTION snowflake_status_reset() IS 'set the counters of snowflake_status to zero';
+COMMENT ON FUNCTION snowflake_status_reset() IS 'set the counters of snowflake_status() to zero';
 REVOKE ALL ON FUNCTION snowflake_status_reset() FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION snowflake_status_reset() TO pg_monitor;
 

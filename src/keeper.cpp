@@ -119,7 +119,7 @@ Keeper::forget_mark()
 	}
 	record_success();
 
-	char	   *detail = psprintf("The value of \"mark\" in snowflake_status was %s and is now %s", to_text(forgotten), to_text(layout.unix_ms(now)));
+	char	   *detail = psprintf("The value of \"mark\" in snowflake_status() was %s and is now %s", to_text(forgotten), to_text(layout.unix_ms(now)));
 
 	ereport(LOG, (errmsg("snowflake_forget_mark() has taken effect"),
 				  leasing() ? errdetail("%s; another lease is taken.", detail)

@@ -24,7 +24,7 @@ extern "C"
 SQL_FUNCTION(snowflake_decode_as);
 SQL_FUNCTION(snowflake_is_valid_as);
 SQL_FUNCTION(snowflake_min_id_as);
-SQL_FUNCTION(snowflake_layout);
+SQL_FUNCTION(snowflake_layouts);
 }
 
 using namespace snowflake;
@@ -123,7 +123,7 @@ unit_datum(int64_t us)
 }
 
 Datum
-snowflake_layout(PG_FUNCTION_ARGS)
+snowflake_layouts(PG_FUNCTION_ARGS)
 {
 	if (SRF_IS_FIRSTCALL())
 	{

@@ -85,7 +85,7 @@ raise_no_lease()
 					failure.count == 0 ? errdetail("%s The registry has not answered yet.", ended) :
 					may_see_all() ? errdetail("%s The last request to the registry failed at %s: %s.", ended, timestamptz_to_str(failure.at), failure.message) :
 									errdetail("%s The last request to the registry failed at %s.", ended, timestamptz_to_str(failure.at)),
-					errhint("IDs will be issued again as soon as the registry grants a lease. See \"lease_error\" in snowflake_status, and the server log.")));
+					errhint("IDs will be issued again as soon as the registry grants a lease. See \"lease_error\" in snowflake_status(), and the server log.")));
 }
 
 /*

@@ -1,6 +1,6 @@
 /*
  * status.cpp
- *		The view snowflake_status: state of the snowflake generator, for people
+ *		snowflake_status(): state of the snowflake generator, for people
  *		and for monitoring.
  *
  * Everything is read without blocking anybody, so the columns are not a consistent
@@ -42,7 +42,7 @@ using namespace snowflake;
 namespace
 {
 
-/* The columns of snowflake_status, in their order. */
+/* The columns of snowflake_status(), in their order. */
 enum Column
 {
 	kWorkerId,

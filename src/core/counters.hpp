@@ -1,6 +1,6 @@
 /*
  * counters.hpp
- *		The counters behind snowflake_status; each backend writes only its own.
+ *		The counters behind snowflake_status(); each backend writes only its own.
  *
  * There is one slot for each possible backend, on cache lines of its own; readers
  * sum them up.  A backend that exits leaves its numbers to the next one that gets

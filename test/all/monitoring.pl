@@ -32,7 +32,7 @@ my $node = new_node('main', worker_id => 17, registry => $registry, conf => q{
 	snowflake.lease_duration = 30min
 	snowflake.worker_bits = 16
 	snowflake.max_ahead = 1h});
-ok($node->poll_query_until('postgres', 'SELECT lease_valid_until IS NOT NULL FROM snowflake_status'), 'there is a lease');
+ok($node->poll_query_until('postgres', 'SELECT lease_valid_until IS NOT NULL FROM snowflake_status()'), 'there is a lease');
 my $watcher = 'CREATE ROLE watcher LOGIN; GRANT pg_monitor TO watcher';
 $node->safe_psql('postgres', $watcher);
 

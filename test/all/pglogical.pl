@@ -90,10 +90,10 @@ insert('together');
 same_on_both('at once', 10 + 2 * $rows);
 is($_, join("\n", '1|' . (10 + $rows), "2|$rows"), 'each row has the ID of the server that took it')
   foreach both('SELECT snowflake_worker_id(id), count(*) FROM event GROUP BY 1 ORDER BY 1');
-is(join(' ', both('SELECT ids_issued FROM snowflake_status')), (10 + $rows) . " $rows", 'a server makes IDs for its own rows only');
+is(join(' ', both('SELECT ids_issued FROM snowflake_status()')), (10 + $rows) . " $rows", 'a server makes IDs for its own rows only');
 
 # Each crashes and recovers.
-my @greatest = both('SELECT max(id) FROM event WHERE snowflake_worker_id(id) = (SELECT worker_id FROM snowflake_status)');
+my @greatest = both('SELECT max(id) FROM event WHERE snowflake_worker_id(id) = (SELECT worker_id FROM snowflake_status())');
 foreach my $node (@nodes)
 {
 	$node->stop('immediate');

@@ -15,7 +15,7 @@ CREATE TABLE part_new PARTITION OF part FOR VALUES FROM (snowflake_min_id('2026-
 
 INSERT INTO event (at, worker, code, layout)
 SELECT timestamptz '2020-01-01Z' + n * interval '3 days', n * 7, snowflake_to_text(n * 12345678901),
-	   (SELECT layout FROM snowflake_layout WHERE epoch > '2000-01-01Z' ORDER BY layout OFFSET n % 8 LIMIT 1)
+	   (SELECT layout FROM snowflake_layouts() WHERE epoch > '2000-01-01Z' ORDER BY layout OFFSET n % 8 LIMIT 1)
   FROM generate_series(1, 200) AS n;
 INSERT INTO event VALUES
 	(-1, '-infinity', -1, '', ''), (9223372036854775807, 'infinity', 2147483647, repeat('z', 10000), 'tsid'),

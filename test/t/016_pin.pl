@@ -33,7 +33,7 @@ foreach my $layout (q{snowflake.worker_bits = 5}, q{snowflake.id_bits = 60}, q{s
 		$primary->stop($stop);
 		$primary->start;
 		$standby->restart;
-		ok($primary->poll_query_until('postgres', 'SELECT state = $$issuing$$ FROM snowflake_status'), "$layout, after stop $stop: ready");
+		ok($primary->poll_query_until('postgres', 'SELECT state = $$issuing$$ FROM snowflake_status()'), "$layout, after stop $stop: ready");
 		is(is_pinned($primary), 0, 'not pinned');
 		is($primary->safe_psql('postgres', 'SELECT worker_id FROM snowflake_decode(1 << 20)'),
 			$standby->safe_psql('postgres', 'SELECT worker_id FROM snowflake_decode(1 << 20)'), 'both decode as configured');
@@ -88,7 +88,7 @@ cmp_ok(next_id($leased), '>', 0, 'a standby that leases, before anything is pinn
 next_id($other);
 $other->wait_for_catchup('leased');
 ok(poll_until(sub { ($leased->psql('postgres', 'SELECT snowflake_next()'))[2] =~ /$wrong/ }), 'the pin of its primary counts');
-is($leased->safe_psql('postgres', 'SELECT state FROM snowflake_status'), 'wrong layout', 'and shows');
+is($leased->safe_psql('postgres', 'SELECT state FROM snowflake_status()'), 'wrong layout', 'and shows');
 $_->stop foreach $leased, $other, $registry;
 
 done_testing();

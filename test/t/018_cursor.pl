@@ -64,9 +64,9 @@ check_ids('ahead of the clock', [$lead]);
 # Fetching rows one by one does not use up what others need: little more than the
 # first chunk is lost.
 my $slow = "BEGIN;\nDECLARE ids CURSOR FOR SELECT snowflake_next($rows);\n" . "FETCH 1 FROM ids;\n" x 200 . 'COMMIT;';
-my $before = $node->safe_psql('postgres', 'SELECT ids_issued FROM snowflake_status');
+my $before = $node->safe_psql('postgres', 'SELECT ids_issued FROM snowflake_status()');
 is(scalar(my @ids = split /\n/, $node->safe_psql('postgres', $slow)), 200, 'IDs one by one');
-cmp_ok($node->safe_psql('postgres', 'SELECT ids_issued FROM snowflake_status') - $before, '<', 600, 'and few are lost');
+cmp_ok($node->safe_psql('postgres', 'SELECT ids_issued FROM snowflake_status()') - $before, '<', 600, 'and few are lost');
 $node->stop;
 
 # Within one statement the clock decides: of each row at first, and of every

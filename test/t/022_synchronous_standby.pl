@@ -120,7 +120,7 @@ $primary->wait_for_catchup('standby');
 $standby->stop;
 push @incarnations, [ take_ids($primary, 1000) ];
 require_standby('standby');
-ok( $primary->poll_query_until('postgres', q{SELECT state = 'waiting for the keeper' FROM snowflake_status}),
+ok( $primary->poll_query_until('postgres', q{SELECT state = 'waiting for the keeper' FROM snowflake_status()}),
 	'asked for by a reload: IDs stop');
 {
 	my $taker = start_taker($primary);
@@ -140,7 +140,7 @@ my $late = qr/The background worker "snowflake keeper" is waiting for a synchron
 require_standby('standby');
 {
 	my $taker  = use_up_window();
-	my $keeper = $primary->safe_psql('postgres', 'SELECT keeper_pid FROM snowflake_status');
+	my $keeper = $primary->safe_psql('postgres', 'SELECT keeper_pid FROM snowflake_status()');
 
 	ok(kill('STOP', $keeper), 'the keeper is paused');
 	require_standby('another');
@@ -162,7 +162,7 @@ foreach (1 .. 20)
 	require_standby('standby');
 	select undef, undef, undef, 0.02 * rand;
 }
-ok( $primary->poll_query_until('postgres', q{SELECT state = 'waiting for the keeper' FROM snowflake_status}),
+ok( $primary->poll_query_until('postgres', q{SELECT state = 'waiting for the keeper' FROM snowflake_status()}),
 	'none was asked for in between: IDs stop');
 call_fails($primary, 'none was asked for in between', 'SELECT snowflake_next()', '55000', $late);
 require_standby('');

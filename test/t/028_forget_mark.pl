@@ -40,7 +40,7 @@ like($warning, qr/WARNING:  snowflake IDs start from the system clock again/, 'i
 like($warning, qr/DETAIL:  This assumes that worker ID 2 has never issued an ID later than now\. If it has, IDs will repeat\./, 'and says what it assumes');
 my $log = log_since($node, $offset);
 like($log, qr/LOG:  snowflake_forget_mark\(\) was called by role "\w+"/, 'the log says who');
-like($log, qr/LOG:  snowflake_forget_mark\(\) has taken effect\n.*DETAIL:  The value of "mark" in snowflake_status was .* and is now .*; IDs are issued as worker 2\./, 'and what');
+like($log, qr/LOG:  snowflake_forget_mark\(\) has taken effect\n.*DETAIL:  The value of "mark" in snowflake_status\(\) was .* and is now .*; IDs are issued as worker 2\./, 'and what');
 
 # From the clock, and durably so.
 my @issued = ([ take_ids($node, 1000) ]);

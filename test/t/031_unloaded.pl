@@ -28,7 +28,7 @@ my %of_none = (
 	"snowflake_from_text('3l25zusnsfctk', 'tid')" => '1765551611692032816',
 	"snowflake_to_text(38390726480144748)" => '0123456789ABC',
 	"snowflake_from_text('0123456789ABC')" => '38390726480144748',
-	"count(*) > 5 FROM snowflake_layout" => 't');
+	"count(*) > 5 FROM snowflake_layouts()" => 't');
 
 my $node = new_node('main', conf => "timezone = 'UTC'");
 

@@ -32,7 +32,7 @@ sql(q{
 my $id = next_id($node);
 is(sql($horizon), $id, 'nobody holds it back: it is the newest ID');
 is(sql('SELECT count(*) FROM snowflake_horizon_holders()'), 0, 'there are no holders');
-is(sql("SELECT horizon_lag FROM snowflake_status"), '00:00:00', 'there is no lag');
+is(sql("SELECT horizon_lag FROM snowflake_status()"), '00:00:00', 'there is no lag');
 
 # A transaction that has taken an ID holds it back until it ends; one that has not
 # taken one does not.
@@ -46,7 +46,7 @@ next_id($node) foreach 1 .. 3;
 is(sql($horizon), $first - 1, 'an open transaction holds it below its first ID');
 is(sql('SELECT first_id, state, gid IS NULL, xid IS NOT NULL, since IS NOT NULL, left(query, 17) FROM snowflake_horizon_holders()'),
 	"$first|idle in transaction|t|t|t|INSERT INTO event", 'it is shown as the holder');
-is(sql(q{SELECT horizon_lag > '0' FROM snowflake_status}), 't', 'the lag is seen');
+is(sql(q{SELECT horizon_lag > '0' FROM snowflake_status()}), 't', 'the lag is seen');
 is(sql(q{CREATE ROLE anybody; SET ROLE anybody; SELECT query FROM snowflake_horizon_holders()}), '<insufficient privilege>',
 	'its query only by those who may');
 
@@ -221,7 +221,7 @@ $other->quit;
 $node->append_conf('postgresql.conf', 'max_worker_processes = 0');
 $node->restart;
 call_fails($node, 'no keeper', $horizon, '55000', qr/the snowflake horizon is not known to this transaction/);
-is(sql('SELECT horizon_lag IS NULL FROM snowflake_status'), 't', 'nor what the lag is');
+is(sql('SELECT horizon_lag IS NULL FROM snowflake_status()'), 't', 'nor what the lag is');
 
 $node->stop;
 done_testing();

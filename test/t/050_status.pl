@@ -24,7 +24,7 @@ my $node = new_node(
 sub status
 {
 	my ($server, $column) = @_;
-	return $server->safe_psql('postgres', "SELECT $column FROM snowflake_status");
+	return $server->safe_psql('postgres', "SELECT $column FROM snowflake_status()");
 }
 
 sub reload
@@ -35,7 +35,7 @@ sub reload
 	return;
 }
 
-ok($node->poll_query_until('postgres', q{SELECT state = 'issuing' FROM snowflake_status}), 'a server that has just started is ready to issue');
+ok($node->poll_query_until('postgres', q{SELECT state = 'issuing' FROM snowflake_status()}), 'a server that has just started is ready to issue');
 is(status($node, 'ids_issued'), '0', 'and has not issued anything');
 is(status($node, 'last_id IS NULL AND lead IS NULL'), 't', 'so there is no last ID');
 
@@ -47,14 +47,14 @@ is(status($node, 'window_until > last_id_at AND mark >= window_until'), 't', 'th
 
 # With a smaller max_ahead there is nothing to do but wait.
 reload($node, 'snowflake.max_ahead', '0');
-ok($node->poll_query_until('postgres', q{SELECT state = 'waiting for the clock' FROM snowflake_status}), 'waiting for the clock');
+ok($node->poll_query_until('postgres', q{SELECT state = 'waiting for the clock' FROM snowflake_status()}), 'waiting for the clock');
 my ($status, $out, $err) = $node->psql('postgres', "\\set VERBOSITY verbose\nSELECT snowflake_next()");
 like($err, qr/ERROR:  58000: the system clock is too far behind the newest snowflake ID/, 'and a call says so');
 
 # A lead that can be waited for is counted as a wait.
 is(status($node, 'clock_waits'), '0', 'no call has waited for the clock yet');
 reload($node, 'snowflake.max_ahead', '1h');
-ok($node->poll_query_until('postgres', q{SELECT state = 'issuing' FROM snowflake_status}), 'issuing again');
+ok($node->poll_query_until('postgres', q{SELECT state = 'issuing' FROM snowflake_status()}), 'issuing again');
 
 # Counters of sessions that have ended are kept, and a reset takes them all.
 is(status($node, 'ids_issued >= 4000000'), 't', 'what ended sessions have issued is kept');
@@ -73,7 +73,7 @@ is(status($paced, 'keeper_waits > 0 AND keeper_wait_time > 0'), 't', 'the first 
 # A keeper that does not respond, while the clock moves past the window: the call
 # gives up nevertheless.
 my $keeper = pause_keeper($paced);
-ok($paced->poll_query_until('postgres', 'SELECT window_until < clock_timestamp() FROM snowflake_status'), 'the window lapses');
+ok($paced->poll_query_until('postgres', 'SELECT window_until < clock_timestamp() FROM snowflake_status()'), 'the window lapses');
 ($status, $out, $err) = $paced->psql('postgres', 'SELECT snowflake_next()', timeout => $PostgreSQL::Test::Utils::timeout_default);
 resume_process($keeper, 'the keeper');
 like($err, qr/ERROR:  could not issue a snowflake ID: the background worker did not respond in time/, 'a call does not wait for a stopped keeper for ever');
@@ -88,7 +88,7 @@ $standby->init_from_backup($node, 'backup', has_streaming => 1);
 $standby->start;
 is(status($standby, 'state'), 'in recovery', 'a standby is in recovery');
 $standby->promote;
-ok($standby->poll_query_until('postgres', q{SELECT state = 'issuing' FROM snowflake_status}), 'after its promotion it issues, without a call');
+ok($standby->poll_query_until('postgres', q{SELECT state = 'issuing' FROM snowflake_status()}), 'after its promotion it issues, without a call');
 is(status($standby, 'ids_issued'), '0', 'and has not issued anything');
 $standby->stop;
 
@@ -112,7 +112,7 @@ $failing->restart;
 isnt(scalar $failing->psql('postgres', 'SELECT snowflake_next()'), 0, 'without a place for the mark, calls fail');
 is(status($failing, 'state'), 'waiting for the keeper', 'the keeper is what is waited for');
 ok($failing->poll_query_until('postgres', q{
-	SELECT keeper_error LIKE 'could not find free replication state%' AND keeper_error_at > stats_reset FROM snowflake_status}),
+	SELECT keeper_error LIKE 'could not find free replication state%' AND keeper_error_at > stats_reset FROM snowflake_status()}),
 	'its error shows');
 is(status($failing, 'lease_error IS NULL AND lease_error_at IS NULL'), 't', 'and there is none of a lease');
 is(status($failing, 'ids_issued'), '0', 'nothing is counted');
@@ -123,7 +123,7 @@ foreach my $role ('nobody', 'watcher')
 {
 	my ($sees, $fails, $words, $call_err) = ($role eq 'watcher');
 
-	is($failing->safe_psql('postgres', "SET ROLE $role; SELECT keeper_error IS NOT NULL, keeper_error_at IS NOT NULL FROM snowflake_status"),
+	is($failing->safe_psql('postgres', "SET ROLE $role; SELECT keeper_error IS NOT NULL, keeper_error_at IS NOT NULL FROM snowflake_status()"),
 		$sees ? 't|t' : 'f|f', "$role: what the status shows");
 	($fails, $words, $call_err) = $failing->psql('postgres', "SET ROLE $role; SELECT snowflake_next()");
 	like($call_err, qr/DETAIL:  The background worker "snowflake keeper" failed at \d{4}-\d\d-\d\d \d\d:\d\d:\d\d\S*[.:]/, "$role: a call says that it failed, and when");

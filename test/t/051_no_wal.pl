@@ -197,7 +197,7 @@ $paced->stop;
 my $keeper = pause_keeper($node);
 $taker = start_taker($node, sql => 'SELECT snowflake_next(1000000000)');
 waits_as($node, "application_name = '$taker->{name}'", 'SnowflakeWindowWait');
-is($node->safe_psql('postgres', 'SELECT state FROM snowflake_status'), 'waiting for the keeper', 'snowflake_status says so');
+is($node->safe_psql('postgres', 'SELECT state FROM snowflake_status()'), 'waiting for the keeper', 'snowflake_status says so');
 my $size = -s $taker->{file};
 resume_process($keeper, 'the keeper');
 ok(poll_until(sub { -s $taker->{file} > $size + 100_000 }), 'it goes on with the keeper');

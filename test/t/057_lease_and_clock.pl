@@ -34,7 +34,7 @@ $node->set_clock(-1800);
 wait_for_end($taker);
 like($taker->{errors}, qr/ERROR:  snowflake IDs have run ahead of the clock to the end of the lease of their worker ID/, 'IDs end');
 push @incarnations, [ $taker->{file} ];
-cmp_ok(last_line($taker->{file}), '<', $node->safe_psql('postgres', 'SELECT snowflake_min_id(lease_valid_until) FROM snowflake_status'),
+cmp_ok(last_line($taker->{file}), '<', $node->safe_psql('postgres', 'SELECT snowflake_min_id(lease_valid_until) FROM snowflake_status()'),
 	'before the end of the lease');
 my $renewals = $registry->safe_psql('postgres', 'SELECT changes FROM snowflake_registry.registry');
 call_fails($node, 'the clock is behind', 'SELECT snowflake_next()', '58000',

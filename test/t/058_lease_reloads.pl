@@ -45,7 +45,7 @@ sub goes_on
 sub state_becomes
 {
 	my ($node, $state, $name) = @_;
-	ok($node->poll_query_until('postgres', "SELECT state = '$state' FROM snowflake_status"), "$name: $state");
+	ok($node->poll_query_until('postgres', "SELECT state = '$state' FROM snowflake_status()"), "$name: $state");
 	return;
 }
 
@@ -53,11 +53,11 @@ sub state_becomes
 sub window_moves
 {
 	my ($node, $name) = @_;
-	my $until = $node->safe_psql('postgres', 'SELECT coalesce(window_until, now()) FROM snowflake_status');
+	my $until = $node->safe_psql('postgres', 'SELECT coalesce(window_until, now()) FROM snowflake_status()');
 
 	ok( poll_until(sub {
 			$node->psql('postgres', 'SELECT snowflake_next()');
-			$node->safe_psql('postgres', "SELECT window_until > '$until' FROM snowflake_status") eq 't';
+			$node->safe_psql('postgres', "SELECT window_until > '$until' FROM snowflake_status()") eq 't';
 		}),
 		"$name: the window moves");
 	return;

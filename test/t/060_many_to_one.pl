@@ -81,12 +81,12 @@ is( collected('SELECT snowflake_worker_id(id), count(*) FROM event GROUP BY 1 OR
 	'all rows arrive, with the IDs of their servers');
 foreach my $node (@primaries)
 {
-	my $worker = $node->safe_psql('postgres', 'SELECT worker_id FROM snowflake_status');
+	my $worker = $node->safe_psql('postgres', 'SELECT worker_id FROM snowflake_status()');
 	my $sum = 'SELECT md5(string_agg(id || what, $$,$$ ORDER BY id)) FROM event WHERE snowflake_worker_id(id) = ' . $worker;
 
 	is(collected($sum), $node->safe_psql('postgres', $sum), 'each as it is at home');
 }
-is(collected('SELECT ids_issued FROM snowflake_status'), '0', 'the collector has made none of them');
+is(collected('SELECT ids_issued FROM snowflake_status()'), '0', 'the collector has made none of them');
 
 collected(q{INSERT INTO event (what) VALUES ('own')});
 is(collected(q{SELECT snowflake_worker_id(id) FROM event WHERE what = 'own'}), '4', 'but that of its own row');

@@ -27,16 +27,16 @@ my $worker = worker_of($node);
 is($worker, 0, 'the first worker ID is leased');
 is( $node->safe_psql('postgres', q{
 		SELECT worker_id, worker_source, state, lease_valid_until > clock_timestamp(), lease_valid_until < clock_timestamp() + '3 s'
-		  FROM snowflake_status}),
+		  FROM snowflake_status()}),
 	'0|registry|issuing|t|t', 'the status shows the lease');
 is( $registry->safe_psql('postgres', 'SELECT holder FROM snowflake_registry.status'),
-	$node->safe_psql('postgres', 'SELECT lease_holder FROM snowflake_status'), 'both name the holder alike');
-like($node->safe_psql('postgres', q{SELECT replace(lease_holder, system_identifier::text, 'SYSTEM') FROM snowflake_status, pg_control_system()}),
+	$node->safe_psql('postgres', 'SELECT lease_holder FROM snowflake_status()'), 'both name the holder alike');
+like($node->safe_psql('postgres', q{SELECT replace(lease_holder, system_identifier::text, 'SYSTEM') FROM snowflake_status(), pg_control_system()}),
 	qr/^main [^ ]+:@{[ $node->port ]} SYSTEM$/, 'by the name of the cluster, host, port and system');
 is( $node->safe_psql('postgres', q{
 		CREATE ROLE nobody;
 		SET ROLE nobody;
-		SELECT lease_holder IS NULL, lease_valid_until IS NOT NULL FROM snowflake_status}),
+		SELECT lease_holder IS NULL, lease_valid_until IS NOT NULL FROM snowflake_status()}),
 	't|t', 'the holder is not everybody\'s business');
 {
 	my ($status, $out, $err) = $node->psql('postgres', 'SET ROLE nobody; SHOW snowflake.registry');
@@ -57,12 +57,12 @@ unlike(slurp_file($node->logfile), qr/snowflake IDs are issued as worker.*snowfl
 
 # The registry goes away: IDs are issued to the end of the lease, and no further.
 $registry->stop('immediate');
-my $until = $node->safe_psql('postgres', 'SELECT snowflake_min_id(lease_valid_until) FROM snowflake_status');
+my $until = $node->safe_psql('postgres', 'SELECT snowflake_min_id(lease_valid_until) FROM snowflake_status()');
 $taker = start_slow_taker($node);
 wait_for_end($taker);
 like($taker->{errors}, qr/ERROR:  this server holds no lease of a worker ID/, 'without a registry IDs end');
 push @incarnations, [ $taker->{file} ];
-$until = $node->safe_psql('postgres', "SELECT greatest($until, snowflake_min_id(lease_valid_until)) FROM snowflake_status");
+$until = $node->safe_psql('postgres', "SELECT greatest($until, snowflake_min_id(lease_valid_until)) FROM snowflake_status()");
 cmp_ok(last_line($taker->{file}), '<', $until, 'before the end of the lease');
 call_fails($node, 'no registry', 'SELECT snowflake_next()', '55000',
 	qr/this server holds no lease of a worker ID/, qr/DETAIL:  The lease of worker ID 0 ended at .* The last request to the registry failed at .*: connection to server/,
@@ -72,12 +72,12 @@ call_fails($node, 'no registry', 'SELECT snowflake_next()', '55000',
 
 	like($err, qr/DETAIL:  The lease of worker ID 0 ended at .* The last request to the registry failed at [^:]*:\d\d:[^:]*\.\n/, 'where the registry is, is nobody\'s business');
 }
-is($node->safe_psql('postgres', 'SELECT state FROM snowflake_status'), 'no lease', 'the status shows that');
+is($node->safe_psql('postgres', 'SELECT state FROM snowflake_status()'), 'no lease', 'the status shows that');
 is( $node->safe_psql('postgres', q{
 		SELECT lease_error LIKE 'connection to server%', lease_error_at > stats_reset, keeper_error IS NULL, keeper_error_at IS NULL
-		  FROM snowflake_status}),
+		  FROM snowflake_status()}),
 	't|t|t|t', 'and the registry\'s error, which is not the keeper\'s');
-is( $node->safe_psql('postgres', 'SET ROLE nobody; SELECT lease_error IS NULL, lease_error_at IS NULL FROM snowflake_status'),
+is( $node->safe_psql('postgres', 'SET ROLE nobody; SELECT lease_error IS NULL, lease_error_at IS NULL FROM snowflake_status()'),
 	't|t', 'but not to everybody');
 like(slurp_file($node->logfile), qr/WARNING:  could not lease a snowflake worker ID: connection to server/, 'and the log why');
 
@@ -105,7 +105,7 @@ isnt(worker_of($node), $worker, 'a crash forgets the lease');
 
 # Only the keeper is terminated, by SQL, which takes a superuser.  It is restarted.
 my $keeper = keeper_pid($node);
-is($node->safe_psql('postgres', 'SELECT keeper_pid FROM snowflake_status'), $keeper, 'the status names the keeper, as pg_stat_activity has it');
+is($node->safe_psql('postgres', 'SELECT keeper_pid FROM snowflake_status()'), $keeper, 'the status names the keeper, as pg_stat_activity has it');
 $node->safe_psql('postgres', 'CREATE ROLE signaller; GRANT pg_signal_backend TO signaller');
 call_fails($node, "ending the keeper as $_", "SET ROLE $_; SELECT pg_terminate_backend($keeper)", '42501', qr/must be |permission denied to terminate process/)
   foreach 'nobody', 'signaller';
@@ -128,7 +128,7 @@ check_ids('a lease', @incarnations);
 
 # The way out after a clock that was wrong is open, too.
 is( $node->safe_psql('postgres', 'SELECT snowflake_forget_mark(); SELECT snowflake_next() > 0'), "\nt", 'forgets the mark');
-like(slurp_file($node->logfile), qr/snowflake_forget_mark\(\) has taken effect\n.*DETAIL:  The value of "mark" in snowflake_status was .* and is now .*; another lease is taken\./, 'and takes another lease');
+like(slurp_file($node->logfile), qr/snowflake_forget_mark\(\) has taken effect\n.*DETAIL:  The value of "mark" in snowflake_status\(\) was .* and is now .*; another lease is taken\./, 'and takes another lease');
 check_ids('the mark is forgotten', [ map { @$_ } @incarnations, [ take_ids($node, 1000) ] ]);
 
 # A clean shutdown gives back what was not used.

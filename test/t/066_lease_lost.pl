@@ -96,7 +96,7 @@ $_->stop('fast') foreach $node, $copy;
 # Configured alike: only one of the two issues IDs.
 my @alike = map { new_node("alike$_", registry => $registry, worker_id => 3, conf => "$conf\ncluster_name = 'alike$_'") } 1, 2;
 is(worker_of($alike[0]), 3, 'the configured worker ID is leased');
-like($alike[0]->safe_psql('postgres', 'SELECT worker_id, worker_source, lease_holder FROM snowflake_status'),
+like($alike[0]->safe_psql('postgres', 'SELECT worker_id, worker_source, lease_holder FROM snowflake_status()'),
 	qr/^3\|configuration file\|alike1 /, 'as the status says');
 call_fails($alike[1], 'configured alike', 'SELECT snowflake_next()', '55000',
 	qr/this server holds no lease of a worker ID/, qr/None has been granted yet.*alike1/);

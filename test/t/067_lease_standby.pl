@@ -27,7 +27,7 @@ my @takers = map { start_taker($_) } $primary, $standby;
 wait_for_ids($_, 1_000_000) foreach @takers;
 my $worker = worker_of($standby);
 isnt($worker, worker_of($primary), 'a standby has a lease of its own');
-is($standby->safe_psql('postgres', 'SELECT pg_is_in_recovery(), state, worker_source FROM snowflake_status'),
+is($standby->safe_psql('postgres', 'SELECT pg_is_in_recovery(), state, worker_source FROM snowflake_status()'),
 	't|issuing|registry', 'with which it issues IDs in recovery');
 stop_taker($_) foreach @takers;
 check_ids('primary and standby', [ map { $_->{file} } @takers ]);
@@ -65,7 +65,7 @@ sub overtaken
 	my $file = $other->data_dir . '/snowflake_registry';
 
 	chmod 0, $file;
-	ok($other->poll_query_until('postgres', 'SELECT keeper_pid IS NULL FROM snowflake_status'), 'the keeper dies');
+	ok($other->poll_query_until('postgres', 'SELECT keeper_pid IS NULL FROM snowflake_status()'), 'the keeper dies');
 	$other->promote;
 	$other->append_conf('postgresql.conf', 'snowflake.lease_duration = 1min');
 	$other->reload;
@@ -77,7 +77,7 @@ sub overtaken
 # Nor does a session go on below the data while the keeper has not noticed.
 {
 	my ($other, $newest) = overtaken('unnoticed', '');
-	my $keeper = $other->safe_psql('postgres', 'SELECT keeper_pid FROM snowflake_status');
+	my $keeper = $other->safe_psql('postgres', 'SELECT keeper_pid FROM snowflake_status()');
 
 	kill STOP => $keeper;
 	$other->promote;
@@ -99,7 +99,7 @@ sub overtaken
 	{
 		call_fails($other, "a configured worker ID in recovery, $name", 'SELECT snowflake_next()', '25006',
 			qr/cannot issue snowflake IDs during recovery/);
-		is($other->safe_psql('postgres', 'SELECT state FROM snowflake_status'), 'in recovery', "$name: the state says so");
+		is($other->safe_psql('postgres', 'SELECT state FROM snowflake_status()'), 'in recovery', "$name: the state says so");
 		$primary->wait_for_catchup('configured');
 	}
 	is($registry->safe_psql('postgres', $rows), '0', 'it is not leased in recovery');
@@ -124,7 +124,7 @@ $standby->promote;
 my $size = -s $taker->{file};
 ok(poll_until(sub { -s $taker->{file} > $size + 1_000_000 || $taker->{errors} ne '' }), 'a session goes on through the promotion');
 stop_taker($taker);
-ok($standby->poll_query_until('postgres', q{SELECT mark > now() - interval '10 s' FROM snowflake_status}), 'the mark is kept from then on');
+ok($standby->poll_query_until('postgres', q{SELECT mark > now() - interval '10 s' FROM snowflake_status()}), 'the mark is kept from then on');
 is(worker_of($standby), $worker, 'the worker ID stays');
 check_ids('a promotion', [ $rows, $before[-1] ], [ take_ids($standby, 1000) ]);
 check_ids('all of them', [ $rows, @before, $taker->{file}, $takers[0]{file} ]);

@@ -408,7 +408,7 @@ sub pause_keeper
 		my ($out, $stuck);
 
 		pause_process($pid, 'the keeper');
-		$node->psql('postgres', 'SELECT pg_current_xact_id(), state FROM snowflake_status',
+		$node->psql('postgres', 'SELECT pg_current_xact_id(), state FROM snowflake_status()',
 			stdout => \$out, timeout => 10, timed_out => \$stuck);
 		return $pid unless $stuck;
 		resume_process($pid, 'the keeper');
