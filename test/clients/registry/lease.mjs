@@ -6,8 +6,8 @@
 //	snowflakes.next();             // a BigInt; throws when there is no lease
 //	await snowflakes.stop();
 //
-// The three rules are marked below.  One object a process will do: it makes some
-// million IDs a second.
+// The three rules are marked below.  One object per process is enough: it makes a few
+// million IDs per second.  For a registry with id_bits = 63.
 import { randomUUID } from 'node:crypto';
 import pg from 'pg';
 
