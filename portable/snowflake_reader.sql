@@ -6,17 +6,17 @@
 --
 --	psql -1 -v ON_ERROR_STOP=1 -f snowflake_reader.sql
 --
--- in the database, and with the layout of the servers that issue the IDs, if it is
--- not the default one:
+-- in the database; if the servers that issue the IDs do not have the default layout,
+-- with theirs:
 --
 --	-v epoch='2023-01-01 00:00:00Z' -v worker_bits=10 -v id_bits=63
 --
--- A snowflake_status() of any of these servers shows the three.  They become part of
--- the functions; run the file again, after DROP, to change them.
+-- snowflake_status() on any of these servers shows the three.  They become part of
+-- the functions: to change them, drop the functions and run the file again.
 --
--- There is no generator here, and cannot be one.  To issue no ID twice takes a
--- counter that all sessions share, what survives a crash, and a clock that is
--- watched; SQL has none of them without a lock and a write for each ID.
+-- There is no generator here, and there cannot be a good one.  To issue no ID twice
+-- takes a counter that all sessions share, a record that survives a crash, and a watch
+-- on the clock; in SQL that takes a lock and a write for each ID.
 
 \if :{?epoch}
 \else
@@ -36,14 +36,14 @@
 CREATE FUNCTION snowflake_reader_epoch() RETURNS timestamptz
 LANGUAGE SQL IMMUTABLE PARALLEL SAFE
 RETURN timestamptz :'epoch';
-COMMENT ON FUNCTION snowflake_reader_epoch() IS 'the time of the smallest ID';
+COMMENT ON FUNCTION snowflake_reader_epoch() IS 'the start of the milliseconds';
 
 CREATE FUNCTION snowflake_reader_worker_bits() RETURNS integer
 LANGUAGE SQL IMMUTABLE PARALLEL SAFE
 RETURN :worker_bits;
 COMMENT ON FUNCTION snowflake_reader_worker_bits() IS 'bits of the worker ID';
 
--- The time has 41 bits, and is the uppermost of the three.
+-- The time has 41 bits, above the two other fields.
 CREATE FUNCTION snowflake_reader_time_shift() RETURNS integer
 LANGUAGE SQL IMMUTABLE PARALLEL SAFE
 RETURN :id_bits - 41;
@@ -82,9 +82,9 @@ LANGUAGE SQL IMMUTABLE STRICT PARALLEL SAFE
 RETURN CASE WHEN id >= 0 AND id <= snowflake_reader_max_id() THEN id
 	ELSE snowflake_reader_raise('22003', format('%s is not a snowflake ID', id),
 								format('Snowflake IDs are from 0 to %s.', snowflake_reader_max_id())) END;
-COMMENT ON FUNCTION snowflake_reader_checked(bigint) IS 'the ID itself, or an error if it is none';
+COMMENT ON FUNCTION snowflake_reader_checked(bigint) IS 'the number itself; an error if it is not an ID';
 
--- Milliseconds since the epoch; far outside of the 41 bits for infinity.
+-- Milliseconds since the epoch; for infinity, a number far outside of the 41 bits.
 CREATE FUNCTION snowflake_reader_ms(t timestamptz) RETURNS numeric
 LANGUAGE SQL IMMUTABLE STRICT PARALLEL SAFE
 RETURN CASE t WHEN 'infinity' THEN 1e15 WHEN '-infinity' THEN -1e15
@@ -102,9 +102,9 @@ COMMENT ON FUNCTION snowflake_reader_raise_time(timestamptz) IS 'raises an error
 CREATE FUNCTION snowflake_is_valid(id bigint) RETURNS boolean
 LANGUAGE SQL IMMUTABLE STRICT PARALLEL SAFE
 RETURN id > 0 AND id <= snowflake_reader_max_id();
-COMMENT ON FUNCTION snowflake_is_valid(bigint) IS 'whether a number can be the ID of a row';
+COMMENT ON FUNCTION snowflake_is_valid(bigint) IS 'whether a number can be a snowflake ID, and so be decoded';
 
--- 2^53 microseconds reach beyond the layout, so a double has each millisecond.
+-- 2^53 microseconds reach beyond the end of the layout, so a double is exact enough.
 CREATE FUNCTION snowflake_timestamp(id bigint) RETURNS timestamptz
 LANGUAGE SQL IMMUTABLE STRICT PARALLEL SAFE
 RETURN to_timestamp(extract(epoch FROM snowflake_reader_epoch() - timestamptz '1970-01-01Z')::double precision +

@@ -24,7 +24,7 @@ REVOKE ALL ON FUNCTION snowflake_forget_mark() FROM PUBLIC;
 -- Decoding
 
 CREATE TYPE snowflake_decoded AS (created_at timestamptz, worker_id integer, sequence integer);
-COMMENT ON TYPE snowflake_decoded IS 'what is in an ID; a field is null if the layout does not have it';
+COMMENT ON TYPE snowflake_decoded IS 'the fields of an ID; null for a field that the layout does not have';
 
 CREATE FUNCTION snowflake_decode(id bigint) RETURNS snowflake_decoded
 AS 'MODULE_PATHNAME', 'snowflake_decode'
@@ -110,9 +110,9 @@ AS 'MODULE_PATHNAME', 'snowflake_min_id_as'
 LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE;
 COMMENT ON FUNCTION snowflake_min_id(timestamptz, text) IS 'the smallest ID of this time or a later one, in a published layout';
 
--- The same for any layout, whose fields are given by name.  A shift that is null
--- follows from the bits: the sequence is lowest, the worker above it, and the time
--- above both.  Not strict for that reason.
+-- The same for any layout, described by its fields.  A shift that is null follows
+-- from the widths: the sequence is lowest, the worker above it, and the time above
+-- both.  That is why the functions are not strict.
 CREATE FUNCTION snowflake_decode(id bigint, epoch timestamptz, unit interval DEFAULT '1 ms',
 	time_bits integer DEFAULT 41, worker_bits integer DEFAULT 10, sequence_bits integer DEFAULT 12,
 	time_shift integer DEFAULT NULL, worker_shift integer DEFAULT NULL, sequence_shift integer DEFAULT NULL) RETURNS snowflake_decoded

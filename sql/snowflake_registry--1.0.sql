@@ -1,9 +1,9 @@
 /* sql/snowflake_registry--1.0.sql */
 
--- The registry: leases worker IDs, to servers and to applications.
+-- The registry leases worker IDs to servers and to applications.
 --
--- Runs by CREATE EXTENSION, and just as well by psql where the files of an
--- extension cannot be installed:  psql -1 -v ON_ERROR_STOP=1 -f <this file>
+-- CREATE EXTENSION runs it, and so can psql, where the files of an extension cannot
+-- be installed:  psql -1 -v ON_ERROR_STOP=1 -f <this file>
 -- That is why all of it is one file.
 --
 -- A lease is an interval of ID time: its holder may issue IDs with that worker
@@ -40,11 +40,11 @@
 -- So two holders cannot use one lease.  A former holder of the worker ID has no
 -- token that works, by T3.  A copy of a running holder has its token, and the one
 -- of the two that renews first makes up an attempt that the other does not know:
--- the other one is refused, and stops at the end of the interval that it knows.
+-- the other is refused, and stops at the end of the interval that it knows.
 -- (A copy made while a renewal is under way knows the attempt, too.  Nobody can
 -- tell such a copy from the original.)  An abandoned call that is carried out late
--- either repeats the latest renewal, which changes nothing but a later end, or
--- finds that its token does not work.
+-- either repeats the latest renewal, which can only move its end up, or finds that
+-- its token does not work.
 --
 -- Lock order, so that there is no deadlock: lease(), reserve(), unreserve() and
 -- fence() lock the row of registry first and then rows of worker.  renew() and
@@ -52,7 +52,7 @@
 -- write there, the row of registry and then all of worker, as fence() does.
 -- Whoever locks the row of registry also updates it, so that at the isolation
 -- levels with one snapshot per transaction a concurrent call gets 40001.  Nobody
--- waits for a lock longer than some seconds, nor keeps one while idle: a call that
+-- waits for a lock for more than a few seconds, nor keeps one while idle: a call that
 -- was abandoned ends before it has written anything.
 --
 -- Failover.  A registry that took over from another one may have lost the latest
@@ -77,13 +77,13 @@
 -- longest_lease is the one that was in force in the lost call.  Commits are lost
 -- from the end, so a lost call came after every change of longest_lease that was
 -- not lost.  A raise that was lost would make the fence too short.  Hence a raise
--- is in force only when the former longest_lease has passed: a standby that is less
--- than that behind has the raise before anybody has a lease of that length.  A row
--- remembers the greatest one in force during its lease.
+-- takes effect only after the former longest_lease has passed: a standby that lags
+-- by less than that has the raise before anybody has a lease of the new length.  A
+-- row remembers the greatest one in force during its lease.
 --
 -- A copy of the database in the same cluster, by CREATE DATABASE ... TEMPLATE or by
--- a dump, has the same timeline and system identifier.  It knows by the OIDs of the
--- database and of the table that it is one, and is closed, too.
+-- a dump, has the same timeline and system identifier.  It is recognised by the OIDs
+-- of the database and of the table, and is closed, too.
 --
 -- A storage snapshot that is rolled back leaves no trace in the registry itself.
 -- Its holders detect it.  A token has the number of its row's change, and a hash
@@ -91,15 +91,14 @@
 -- registry handed it out, and when it is of a later change than the row, the
 -- registry has lost that change, and closes.  fence() changes the key, after which
 -- old tokens prove nothing.  What is not detected: a lost lease whose holder never
--- calls again; one whose worker ID has meanwhile been leased and renewed by others
--- as often as was lost.  Until the first such call the registry may lease what
--- somebody has.
+-- calls again; one whose worker ID has meanwhile been leased and renewed as often
+-- as was lost.  Until the first such call the registry may lease what somebody has.
 --
 -- SQLSTATEs, for programs:
 --
 --	SR001	the token is unknown, superseded, released or void: take a new lease
 --	53400	all worker IDs are taken, or this holder has too many of them; the detail
---			says when the next one is free
+--			says when one is free
 --	55006	this worker ID is held by, or reserved for, another holder
 --	55000	an administrator has to act: call setup() or fence()
 --	55P03	others kept the registry busy for too long: call again
@@ -110,11 +109,11 @@
 --	22023	an argument that makes no sense
 --	25001	called in a transaction block
 --	25006	called on a standby
---	40001	concurrent calls at REPEATABLE READ or SERIALIZABLE, of reserve(),
---			unreserve(), release() or fence(): call again
+--	40001	concurrent calls of a function, such as release(), reserve() or fence(), at
+--			REPEATABLE READ or SERIALIZABLE: call again
 --
--- A function that finds that the registry has been closed, or that has fenced it,
--- returns nothing, with a WARNING, since an error would undo that.
+-- A function that closes the registry, or fences it by itself, returns NULL with a
+-- WARNING, since an error would undo that.
 
 SET LOCAL search_path = pg_catalog, pg_temp;
 
@@ -163,13 +162,13 @@ CREATE TABLE snowflake_registry.registry (
 		AND extract(month FROM longest_lease) = 0 AND extract(microseconds FROM longest_lease) % 1000 = 0)
 ) WITH (fillfactor = 10);
 COMMENT ON TABLE snowflake_registry.registry IS 'the registry: one row';
-COMMENT ON COLUMN snowflake_registry.registry.longest_lease IS 'how far a lease may reach beyond the registry''s clock; set_longest_lease() sets it';
+COMMENT ON COLUMN snowflake_registry.registry.longest_lease IS 'how far a lease may reach beyond the registry''s clock; set by set_longest_lease()';
 COMMENT ON COLUMN snowflake_registry.registry.longest_lease_before IS 'what longest_lease was before it was raised';
-COMMENT ON COLUMN snowflake_registry.registry.longest_lease_from IS 'when the raised longest_lease is in force';
-COMMENT ON COLUMN snowflake_registry.registry.fence_itself IS 'whether the registry fences itself on a new timeline, without an administrator';
+COMMENT ON COLUMN snowflake_registry.registry.longest_lease_from IS 'when longest_lease takes effect';
+COMMENT ON COLUMN snowflake_registry.registry.fence_itself IS 'whether the registry fences itself on a new timeline, without waiting for an administrator';
 COMMENT ON COLUMN snowflake_registry.registry.most_per_holder IS 'how many running leases one holder may have from one address';
 COMMENT ON COLUMN snowflake_registry.registry.database IS 'OID of the database that this registry was set up in, or fenced in';
-COMMENT ON COLUMN snowflake_registry.registry.relation IS 'OID of the table worker there';
+COMMENT ON COLUMN snowflake_registry.registry.relation IS 'OID of the table worker in that database';
 COMMENT ON COLUMN snowflake_registry.registry.floor IS 'earliest ID time at which a worker ID without a row may start';
 COMMENT ON COLUMN snowflake_registry.registry.next_unused IS 'all worker IDs below this one have a row in worker';
 COMMENT ON COLUMN snowflake_registry.registry.fence_needed IS 'why the registry is closed until fence() is called';
@@ -202,9 +201,9 @@ CREATE TABLE snowflake_registry.worker (
 COMMENT ON TABLE snowflake_registry.worker IS 'every worker ID that was ever leased or reserved, with its latest lease';
 COMMENT ON COLUMN snowflake_registry.worker.token IS 'token that renews or releases the lease; secret';
 COMMENT ON COLUMN snowflake_registry.worker.previous_token IS 'token of the latest renewal, which may be repeated; secret';
-COMMENT ON COLUMN snowflake_registry.worker.attempt IS 'by which a repetition of the latest renewal is recognised; secret';
+COMMENT ON COLUMN snowflake_registry.worker.attempt IS 'recognises a repetition of the latest renewal; secret';
 COMMENT ON COLUMN snowflake_registry.worker.proposal IS 'what confirm() is called with; secret';
-COMMENT ON COLUMN snowflake_registry.worker.proposed_by IS 'transaction that proposed the lease as it is';
+COMMENT ON COLUMN snowflake_registry.worker.proposed_by IS 'transaction that proposed the lease in its present state';
 COMMENT ON COLUMN snowflake_registry.worker.longest IS 'the greatest longest_lease in force during this lease';
 COMMENT ON COLUMN snowflake_registry.worker.renewals IS 'how often this lease has been renewed';
 COMMENT ON COLUMN snowflake_registry.worker.changes IS 'how often this worker ID has been leased or renewed; part of the token';
@@ -215,7 +214,7 @@ REVOKE ALL ON snowflake_registry.worker FROM PUBLIC;
 -- So that a lease takes the same time however many rows there are.
 CREATE INDEX worker_free ON snowflake_registry.worker (valid_until, worker_id) WHERE NOT reserved;
 CREATE INDEX worker_holder ON snowflake_registry.worker (holder, coalesce(client_addr, '0.0.0.0'), valid_until);
-COMMENT ON INDEX snowflake_registry.worker_free IS 'the worker IDs in the order in which they are free';
+COMMENT ON INDEX snowflake_registry.worker_free IS 'the worker IDs in the order in which they become free';
 COMMENT ON INDEX snowflake_registry.worker_holder IS 'the leases of one holder';
 
 CREATE VIEW snowflake_registry.status AS
@@ -249,7 +248,7 @@ GRANT USAGE ON TYPE snowflake_registry.leased TO snowflake_registry;
 
 -- How a call begins
 
--- What COMMIT says where it is not allowed: a function cannot commit.
+-- What COMMIT says where it is not allowed, as in a function.
 CREATE FUNCTION snowflake_registry.refusal_to_commit() RETURNS text
 LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp
 AS $$
@@ -263,9 +262,9 @@ COMMENT ON FUNCTION snowflake_registry.refusal_to_commit() IS 'the server''s mes
 REVOKE ALL ON FUNCTION snowflake_registry.refusal_to_commit() FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION snowflake_registry.refusal_to_commit() TO snowflake_registry;
 
--- The COMMIT fails anyway, because the block with a handler is a subtransaction.
--- Its message tells whether it would fail without that, too.  A SET clause would make
--- it fail everywhere, so each operator has its schema.
+-- The COMMIT always fails, because a block with a handler is a subtransaction.  Its
+-- message tells whether it would fail without that, too.  A SET clause would make it
+-- fail everywhere with the same message, so each operator has its schema instead.
 CREATE PROCEDURE snowflake_registry.refuse_block()
 LANGUAGE plpgsql
 AS $$
@@ -298,7 +297,7 @@ BEGIN
 	IF current_setting('synchronous_commit') <> 'remote_apply' THEN
 		PERFORM set_config('synchronous_commit', 'on', true);
 	END IF;
-	-- 0 means for ever.
+	-- 0 means no limit.
 	PERFORM set_config(bound.name, bound.most, true)
 	   FROM (VALUES ('lock_timeout', '3s'), ('idle_in_transaction_session_timeout', '5s')) AS bound (name, most)
 	  WHERE current_setting(bound.name) = '0' OR current_setting(bound.name)::interval > bound.most::interval;
@@ -358,7 +357,7 @@ DECLARE
 	latest timestamptz := coalesce(now_is, greatest(clock, seen));
 BEGIN
 	SELECT * INTO r FROM snowflake_registry.registry;
-	-- One call by a clock that was wrong would close the registry until then.
+	-- A single call while the clock was far ahead would close the registry until then.
 	IF now_is IS NULL AND seen > clock + r.longest_lease THEN
 		RAISE EXCEPTION USING ERRCODE = 'object_not_in_prerequisite_state',
 			MESSAGE = 'the registry''s clock is far behind the latest call',
@@ -411,8 +410,8 @@ $$;
 COMMENT ON FUNCTION snowflake_registry.reason_to_fence(snowflake_registry.registry) IS 'why the registry is closed, and whether that is a failover';
 REVOKE ALL ON FUNCTION snowflake_registry.reason_to_fence(snowflake_registry.registry) FROM PUBLIC;
 
--- The row of registry, locked if that is asked for; an error if the registry is
--- closed; NULL if it has fenced itself.
+-- The row of registry, locked if exclusive; an error if the registry is closed;
+-- NULL if it has just fenced itself.
 CREATE FUNCTION snowflake_registry.open_registry(exclusive boolean) RETURNS snowflake_registry.registry
 LANGUAGE plpgsql VOLATILE STRICT PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp
 AS $$
@@ -457,7 +456,7 @@ REVOKE ALL ON FUNCTION snowflake_registry.open_registry(boolean) FROM PUBLIC;
 
 -- Checks a request, and returns the two clocks, how far a lease may reach, and the
 -- longest_lease in force.  A longer duration is cut to that, so that lowering it
--- does not stop those who ask for more.
+-- does not lock out holders that ask for more.
 CREATE FUNCTION snowflake_registry.check_asked(r snowflake_registry.registry, duration interval, asker_now timestamptz,
 	OUT clock timestamptz, OUT asker timestamptz, OUT until timestamptz, OUT longest interval)
 LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp
@@ -494,7 +493,7 @@ $$;
 COMMENT ON FUNCTION snowflake_registry.check_asked(snowflake_registry.registry, interval, timestamptz) IS 'check a request for a lease, and how far the lease may reach';
 REVOKE ALL ON FUNCTION snowflake_registry.check_asked(snowflake_registry.registry, interval, timestamptz) FROM PUBLIC;
 
--- A lease of less than a second from the asker's clock on would be of no use.
+-- A lease that ends within a second by the asker's clock would be of no use.
 CREATE FUNCTION snowflake_registry.check_usable(r snowflake_registry.registry, clock timestamptz, asker timestamptz, until timestamptz)
 RETURNS void
 LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp
@@ -538,9 +537,9 @@ $$;
 COMMENT ON FUNCTION snowflake_registry.check_worker_id(snowflake_registry.registry, integer) IS 'refuse a worker ID that does not fit the layout';
 REVOKE ALL ON FUNCTION snowflake_registry.check_worker_id(snowflake_registry.registry, integer) FROM PUBLIC;
 
--- A token is, in hexadecimal digits: 4 of its worker ID, so that it is found without
--- an index; 8 of the number of the change; 8 that are random; and 12 of a hash, by
--- which the registry recognises it after the row is lost.
+-- A token is, in hexadecimal digits: 4 of its worker ID, by which its row is found; 8
+-- of the number of the change; 8 that are random; and 12 of a hash, by which the
+-- registry recognises it after the row is lost.
 CREATE FUNCTION snowflake_registry.seal(key bytea, digits text) RETURNS uuid
 LANGUAGE plpgsql IMMUTABLE STRICT PARALLEL SAFE SET search_path = pg_catalog, pg_temp
 AS $$
@@ -569,7 +568,7 @@ RETURN ('x' || left(token::text, 4))::bit(16)::integer;
 COMMENT ON FUNCTION snowflake_registry.token_worker_id(uuid) IS 'the worker ID that a token or a proposal is for';
 REVOKE ALL ON FUNCTION snowflake_registry.token_worker_id(uuid) FROM PUBLIC;
 
--- Is this a token of this registry that is of a later change than the row?
+-- Is this a token of this registry, and of a later change than the row?
 CREATE FUNCTION snowflake_registry.is_lost(r snowflake_registry.registry, token uuid) RETURNS boolean
 LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp
 AS $$
@@ -584,8 +583,8 @@ $$;
 COMMENT ON FUNCTION snowflake_registry.is_lost(snowflake_registry.registry, uuid) IS 'whether the registry handed this token out and does not know it';
 REVOKE ALL ON FUNCTION snowflake_registry.is_lost(snowflake_registry.registry, uuid) FROM PUBLIC;
 
--- The row of the lease that this token belongs to, locked.  The token before the
--- latest renewal belongs to it as well in a repetition of that renewal.
+-- The row of the lease that this token belongs to, locked.  In a repetition of the
+-- latest renewal, the token before that renewal belongs to it as well.
 CREATE FUNCTION snowflake_registry.lock_lease(token uuid, attempt uuid) RETURNS snowflake_registry.worker
 LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp
 AS $$
@@ -627,7 +626,7 @@ $$;
 COMMENT ON FUNCTION snowflake_registry.own_worker_id() IS 'the worker ID that the registry''s own server is configured with';
 REVOKE ALL ON FUNCTION snowflake_registry.own_worker_id() FROM PUBLIC;
 
--- Its worker ID is reserved once it is known.
+-- Reserves the worker ID of the registry's own server as soon as it is known.
 CREATE FUNCTION snowflake_registry.reserve_own(r snowflake_registry.registry, clock timestamptz) RETURNS void
 LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp
 AS $$
@@ -644,8 +643,8 @@ $$;
 COMMENT ON FUNCTION snowflake_registry.reserve_own(snowflake_registry.registry, timestamptz) IS 'reserve the worker ID of the registry''s own server';
 REVOKE ALL ON FUNCTION snowflake_registry.reserve_own(snowflake_registry.registry, timestamptz) FROM PUBLIC;
 
--- Is what is reserved under this name for this holder?  A server's name is followed
--- by where it runs.
+-- Is what is reserved under this name for this holder?  A server's holder name may go
+-- on with a space and where it runs.
 CREATE FUNCTION snowflake_registry.is_for(reserved_for text, holder text) RETURNS boolean
 LANGUAGE SQL IMMUTABLE PARALLEL SAFE
 RETURN holder = reserved_for OR starts_with(holder, reserved_for || ' ');
@@ -686,7 +685,8 @@ $$;
 COMMENT ON FUNCTION snowflake_registry.check_given(snowflake_registry.registry, integer, text, timestamptz, timestamptz) IS 'refuse a worker ID that cannot be leased now';
 REVOKE ALL ON FUNCTION snowflake_registry.check_given(snowflake_registry.registry, integer, text, timestamptz, timestamptz) FROM PUBLIC;
 
--- A holder that crashes again and again, or leases in a loop, must not take all.
+-- A holder that crashes again and again, or leases in a loop, must not take all
+-- worker IDs.
 CREATE FUNCTION snowflake_registry.check_share(r snowflake_registry.registry, holder text, clock timestamptz) RETURNS void
 LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp
 AS $$
@@ -726,10 +726,10 @@ COMMENT ON FUNCTION snowflake_registry.first_unused() IS 'the lowest worker ID t
 REVOKE ALL ON FUNCTION snowflake_registry.first_unused() FROM PUBLIC;
 
 -- A worker ID that nobody has, with its row locked if there is one: the one that
--- this holder had before; else the lowest that was never used; else the one that
--- ended longest ago.  A row that is locked is just being renewed, and is skipped.
--- A holder whose clock is behind has an interval that has always ended: as long as
--- it calls, its worker ID is chosen after others.
+-- this holder had before; else the lowest that was never used; else the one whose
+-- interval ended longest ago.  A row that is locked is being renewed, and is skipped.
+-- The interval of a holder whose clock is far behind has always ended: as long as it
+-- calls, its worker ID is chosen after others.
 CREATE FUNCTION snowflake_registry.choose(r snowflake_registry.registry, holder text, earlier timestamptz,
 	OUT chosen integer, OUT next_unused integer)
 LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp
@@ -771,7 +771,7 @@ $$;
 COMMENT ON FUNCTION snowflake_registry.choose(snowflake_registry.registry, text, timestamptz) IS 'a worker ID that can be leased now';
 REVOKE ALL ON FUNCTION snowflake_registry.choose(snowflake_registry.registry, text, timestamptz) FROM PUBLIC;
 
--- When the first worker ID is free.
+-- Which worker ID is free first, and when.
 CREATE FUNCTION snowflake_registry.first_free(OUT worker_id integer, OUT free_at timestamptz)
 LANGUAGE plpgsql STABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp
 AS $$
@@ -832,8 +832,8 @@ BEGIN
 	PERFORM snowflake_registry.reserve_own(r, asked.clock);
 
 	-- An interval has ended when it has by both clocks: by the registry's, so that
-	-- nobody whose clock is ahead takes over from a healthy holder; by the asker's,
-	-- so that the asker can use the new interval now.
+	-- nobody whose clock is ahead takes over from a healthy holder; and by the asker's,
+	-- so that the asker can use the new interval at once.
 	IF chosen IS NOT NULL THEN
 		PERFORM snowflake_registry.check_given(r, chosen, propose_lease.holder, asked.clock, asked.asker);
 		unused := r.next_unused;
@@ -883,8 +883,8 @@ $$;
 COMMENT ON FUNCTION snowflake_registry.write_lease(snowflake_registry.registry, integer, text, timestamptz, timestamptz, timestamptz, interval) IS 'write a new lease, and return its proposal';
 REVOKE ALL ON FUNCTION snowflake_registry.write_lease(snowflake_registry.registry, integer, text, timestamptz, timestamptz, timestamptz, interval) FROM PUBLIC;
 
--- Closes the registry for a holder that has proved by its token that the registry
--- has lost a commit; returns whether there is such a proof.
+-- Closes the registry if this token proves that it has lost a commit.  Returns true
+-- if the call must end without a lease, since it has closed or fenced the registry.
 CREATE FUNCTION snowflake_registry.close_if_lost(token uuid) RETURNS boolean
 LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp
 AS $$
@@ -911,7 +911,7 @@ REVOKE ALL ON FUNCTION snowflake_registry.close_if_lost(uuid) FROM PUBLIC;
 
 -- Writes a renewal, or repeats the latest one, and returns the proposal; NULL if there
 -- is no lease, but something to commit.  A repetition changes neither the token nor
--- the proposal, so that it does not matter which of its calls comes last.
+-- the proposal, so that it does not matter which of the calls comes last.
 CREATE FUNCTION snowflake_registry.propose_renewal(token uuid, duration interval, asker_now timestamptz, registry uuid, attempt uuid) RETURNS uuid
 LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
 AS $$
@@ -965,7 +965,7 @@ GRANT EXECUTE ON FUNCTION snowflake_registry.propose_renewal(uuid, interval, tim
 
 -- The lease that was proposed, if that is committed.  A row that is visible here has
 -- been written by a committed transaction or by this one, whose ID is the same in its
--- subtransactions and in all that it calls.
+-- subtransactions and in everything that it calls.
 CREATE FUNCTION snowflake_registry.confirm(proposal uuid) RETURNS snowflake_registry.leased
 LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
 AS $$
@@ -1004,8 +1004,8 @@ GRANT EXECUTE ON FUNCTION snowflake_registry.confirm(uuid) TO snowflake_registry
 --
 -- A procedure that commits can have neither SECURITY DEFINER nor a SET clause.  So
 -- the caller's search_path is in effect: every name, and every operator, has its
--- schema.  The first COMMIT ends a transaction in which nothing has been done, so
--- that the isolation level can be set.
+-- schema.  The first COMMIT ends a transaction that has done nothing, so that the
+-- isolation level can be set in the next one.
 
 CREATE PROCEDURE snowflake_registry.lease(holder text, duration interval DEFAULT '60 s', INOUT worker_id integer DEFAULT NULL,
 	asker_now timestamptz DEFAULT clock_timestamp(), INOUT token uuid DEFAULT NULL, INOUT valid_from timestamptz DEFAULT NULL,
@@ -1026,7 +1026,7 @@ BEGIN
 	  FROM snowflake_registry.confirm(proposal) AS l;
 END
 $$;
-COMMENT ON PROCEDURE snowflake_registry.lease(text, interval, integer, timestamptz, uuid, timestamptz, timestamptz, integer, timestamptz, uuid, integer) IS 'lease a worker ID, any or a given one';
+COMMENT ON PROCEDURE snowflake_registry.lease(text, interval, integer, timestamptz, uuid, timestamptz, timestamptz, integer, timestamptz, uuid, integer) IS 'lease a worker ID: any, or a given one';
 REVOKE ALL ON PROCEDURE snowflake_registry.lease(text, interval, integer, timestamptz, uuid, timestamptz, timestamptz, integer, timestamptz, uuid, integer) FROM PUBLIC;
 GRANT EXECUTE ON PROCEDURE snowflake_registry.lease(text, interval, integer, timestamptz, uuid, timestamptz, timestamptz, integer, timestamptz, uuid, integer) TO snowflake_registry;
 
@@ -1053,8 +1053,8 @@ COMMENT ON PROCEDURE snowflake_registry.renew(uuid, interval, timestamptz, uuid,
 REVOKE ALL ON PROCEDURE snowflake_registry.renew(uuid, interval, timestamptz, uuid, uuid, integer, timestamptz, timestamptz, integer, timestamptz, integer) FROM PUBLIC;
 GRANT EXECUTE ON PROCEDURE snowflake_registry.renew(uuid, interval, timestamptz, uuid, uuid, integer, timestamptz, timestamptz, integer, timestamptz, integer) TO snowflake_registry;
 
--- IDs before used_until have been used.  attempt is that of a renewal whose answer has
--- not come.
+-- IDs before used_until have been used.  attempt is that of an unanswered renewal, if
+-- there is one.
 CREATE FUNCTION snowflake_registry.release(token uuid, used_until timestamptz, attempt uuid DEFAULT NULL) RETURNS void
 LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
 AS $$
@@ -1165,8 +1165,8 @@ $$;
 COMMENT ON FUNCTION snowflake_registry.setup(integer, timestamptz, interval, boolean, integer, integer) IS 'set the registry up, once';
 REVOKE ALL ON FUNCTION snowflake_registry.setup(integer, timestamptz, interval, boolean, integer, integer) FROM PUBLIC;
 
--- Returns when it is in force: lower at once, higher when the former one has passed.
--- See the head of this file.
+-- Returns the time at which it takes effect: a lower one at once, a higher one when
+-- the former one has passed.  See the head of this file.
 CREATE FUNCTION snowflake_registry.set_longest_lease(longest_lease interval) RETURNS timestamptz
 LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
 AS $$
@@ -1199,7 +1199,7 @@ BEGIN
 	RETURN since;
 END
 $$;
-COMMENT ON FUNCTION snowflake_registry.set_longest_lease(interval) IS 'set how far a lease may reach; returns when that is in force';
+COMMENT ON FUNCTION snowflake_registry.set_longest_lease(interval) IS 'set how far a lease may reach; returns the time at which that takes effect';
 REVOKE ALL ON FUNCTION snowflake_registry.set_longest_lease(interval) FROM PUBLIC;
 
 CREATE FUNCTION snowflake_registry.reserve(worker_id integer, holder text) RETURNS void
@@ -1242,8 +1242,8 @@ $$;
 COMMENT ON FUNCTION snowflake_registry.reserve(integer, text) IS 'set a worker ID aside for a server that is configured with it';
 REVOKE ALL ON FUNCTION snowflake_registry.reserve(integer, text) FROM PUBLIC;
 
--- The registry does not know what the server that had it has issued: up to its
--- clock and the lead, so the worker ID rests for a while.
+-- The registry does not know up to which time the server that had it has issued IDs,
+-- so the worker ID rests for a while.
 CREATE FUNCTION snowflake_registry.unreserve(worker_id integer) RETURNS void
 LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
 AS $$
@@ -1278,8 +1278,8 @@ $$;
 COMMENT ON FUNCTION snowflake_registry.unreserve(integer) IS 'let a reserved worker ID be leased again, after the longest lease has passed';
 REVOKE ALL ON FUNCTION snowflake_registry.unreserve(integer) FROM PUBLIC;
 
--- now_is is the administrator's word where the clocks of the registry, the old one's
--- or this one's, are wrong.
+-- now_is is the administrator's word where the clock of the registry, the old one or
+-- this one, is or was wrong.
 CREATE FUNCTION snowflake_registry.fence(now_is timestamptz DEFAULT NULL) RETURNS timestamptz
 LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
 AS $$
@@ -1302,7 +1302,7 @@ BEGIN
 	RETURN (snowflake_registry.first_free()).free_at;
 END
 $$;
-COMMENT ON FUNCTION snowflake_registry.fence(timestamptz) IS 'reopen the registry after a failover; returns when it leases again';
+COMMENT ON FUNCTION snowflake_registry.fence(timestamptz) IS 'reopen the registry after a failover; returns the time from which it leases again';
 REVOKE ALL ON FUNCTION snowflake_registry.fence(timestamptz) FROM PUBLIC;
 
 -- What pg_dump includes if this is an extension
