@@ -3,7 +3,7 @@
  *		The number of a renewal, by which the registry recognises its repetition.
  *
  * A renewal whose answer is lost is repeated with the same token and the same number.
- * It is random, so that a copy of this server that has the token has another number.
+ * It is random, so that a copy of this server that has the token makes up another one.
  */
 #pragma once
 
@@ -18,7 +18,7 @@ namespace snowflake
 class Attempt
 {
 public:
-	/* The same as before until the token is another one: a UUID. */
+	/* A UUID: the same as before, unless the token is another one. */
 	const char *
 	number_for(const char *token)
 	{
@@ -35,7 +35,7 @@ public:
 		return number_;
 	}
 
-	/* Has there been a renewal with this token? */
+	/* Has a renewal with this token been asked for? */
 	bool
 	is_open(const char *token) const
 	{

@@ -49,8 +49,8 @@ snowflake_decode(PG_FUNCTION_ARGS)
 }
 
 /*
- * For tables with numbers that are no IDs, such as -1 and 0.  The bits of 0 are in
- * every layout, but no server has issued it.
+ * For tables with numbers that are not IDs, such as -1 and 0.  0 fits every layout,
+ * but no server has issued it.
  */
 Datum
 snowflake_is_valid(PG_FUNCTION_ARGS)

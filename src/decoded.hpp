@@ -23,7 +23,7 @@ extern "C"
 namespace snowflake
 {
 
-/* The columns, all of a fixed width, as they lie behind the header if none is null. */
+/* The columns as they lie after the header if none is null; all have a fixed width. */
 struct DecodedColumns
 {
 	TimestampTz created_at;
@@ -34,10 +34,10 @@ struct DecodedColumns
 static_assert(sizeof(DecodedColumns) == 16);
 
 /*
- * The type, looked up once in a query, and a row of it that heap_form_tuple() has
- * formed.  Such rows differ in their columns only, so others are copies of it: there
- * is no need to compute all of it for each.  The server may have more in the header
- * than its headers say: minor releases add to it.
+ * The type, looked up once per query, and a row of it from heap_form_tuple().  Rows
+ * without nulls differ only in their columns, so others are made by copying its
+ * header.  The header is not made here, since a minor release of the server may put
+ * more into it than the headers that this was built with say.
  */
 struct DecodedType
 {

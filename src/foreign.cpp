@@ -1,10 +1,10 @@
 /*
  * foreign.cpp
- *		Decodes the IDs of any layout, which is given by where its fields stand;
- *		depends on no setting, and works without the preload.
+ *		Decodes the IDs of any layout, which is described by its fields; depends on
+ *		no setting, and works without the preload.
  *
- * Not strict: a shift that is NULL follows from the widths.  The layout is worked
- * out once in a query if it is the same for all rows.
+ * Not strict: a shift that is NULL follows from the widths.  Decoding works the
+ * layout out once per query if it is the same for all rows.
  */
 #include <algorithm>
 #include <cstdint>
@@ -53,7 +53,7 @@ enum Argument
 struct Known
 {
 	DecodedType type;
-	bool		same;			/* the layout is that of all rows */
+	bool		same;			/* the layout is the same for all rows */
 	ForeignLayout layout;
 };
 
@@ -112,7 +112,7 @@ unit_argument(FunctionCallInfo fcinfo)
 	return us;
 }
 
-/* Unless they are given, the sequence is lowest, the worker above it, and the time above both. */
+/* Without shifts, the sequence is lowest, the worker above it, and the time above both. */
 static ForeignLayout
 layout_arguments(FunctionCallInfo fcinfo)
 {

@@ -47,10 +47,10 @@ struct HorizonMemory
 	/* What was prepared before this memory was made is known. */
 	std::atomic<bool> prepared_known;
 
-	/* Who has it may append to the ring. */
+	/* Whoever holds it may append to the ring. */
 	slock_t		ring_lock;
 
-	/* Of each backend, the transaction that it was in when prepared_known was set. */
+	/* Each backend's transaction at the time when prepared_known was set. */
 	LocalTransactionId *in_before;
 };
 

@@ -3,9 +3,9 @@
  *		snowflake_horizon(): one value for each snapshot of a transaction.
  *
  * A statement that reads up to one horizon, and stores another as its position,
- * loses the rows between the two.  So all calls with one snapshot have the same
- * value until the transaction ends, whatever is executed between them: from other
- * places of the statement, from functions that it calls, and from a cursor.
+ * loses the rows between the two.  So all calls with one snapshot return the same
+ * value until the transaction ends, whatever is executed in between: calls from other
+ * places in the statement, from functions that it calls, and from a cursor.
  */
 #include <cstdint>
 #include <type_traits>
@@ -51,7 +51,7 @@ struct KnownHorizon
 	int64_t		value;
 };
 
-/* The one that was used last, and all others of its transaction: null if there are none. */
+/* The one that was used last, and the others of its transaction; null if there are none. */
 static KnownHorizon newest_known = {};
 static HTAB *others = nullptr;
 
@@ -94,7 +94,7 @@ horizon_for(const HorizonKey &key)
 	if (newest_known.key.transaction == key.transaction)
 		remember(newest_known);
 	else
-		others = nullptr;		/* went with its transaction */
+		others = nullptr;		/* freed with its transaction */
 
 	const KnownHorizon *known = find_among_others(key);
 
@@ -103,8 +103,8 @@ horizon_for(const HorizonKey &key)
 }
 
 /*
- * The places of a plan share what they have, for as long as it is executed.  A
- * place is told apart from those of other plans by its memory context.
+ * All places in a plan share one value for as long as the plan runs.  The memory
+ * context of a place tells which plan it belongs to.
  */
 struct RunningPlan
 {

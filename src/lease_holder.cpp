@@ -7,7 +7,7 @@
  * is no longer the lease's, ends that lease, and another one is taken.  Either way
  * IDs are issued to the end of the interval, which is ours.
  *
- * An answer that is lost may have replaced the token.  The renewal is repeated with the
+ * The renewal whose answer is lost may have replaced the token.  It is repeated with the
  * old token and the same attempt, a random number by which the registry recognises it.
  */
 #include <algorithm>
@@ -83,7 +83,10 @@ LeaseHolder::note_failure(const char *why)
 	ConditionVariableBroadcast(&shared->keeper_progress);
 }
 
-/* A burst may come to the end of the lease first; a renewal adds the time since the last one. */
+/*
+ * A burst may reach the end of the lease before the clock does.  But a renewal adds only
+ * the time since the last one, so that is not done again at once.
+ */
 bool
 LeaseHolder::is_due(int64_t now, int64_t newest) const
 {
@@ -272,8 +275,9 @@ LeaseHolder::finish_request()
 }
 
 /*
- * A renewal under way is abandoned: by its attempt the registry knows the token.  One that
- * has not answered lately is not asked.  An empty string is libpq's default server.
+ * A renewal under way is abandoned: by its attempt the registry knows the token.  Nothing
+ * is sent if the last request failed, or to an empty connection string, which would be
+ * libpq's default server.
  */
 void
 LeaseHolder::give_back(int64_t used_until)

@@ -73,7 +73,7 @@ private:
 	/* The latest renewal. */
 	Attempt		attempt_;
 
-	/* How long ago the last success was, failures since, and how long ago the last one was. */
+	/* Time since the last success, the failures since then, and the time since the last of these. */
 	std::optional<Stopwatch> since_success_;
 	int			failures_ = 0;
 	std::optional<Stopwatch> since_failure_;

@@ -63,7 +63,7 @@ namespace
 struct Known
 {
 	DecodedType type;
-	const PublishedLayout *published;	/* null: it differs from row to row */
+	const PublishedLayout *published;	/* null if it may differ from row to row */
 };
 
 } // namespace

@@ -39,7 +39,7 @@ static constexpr int64_t kRequestMilliseconds = 10'000;
 #define TIME_OF(parameter) "timestamptz 'epoch' + " parameter "::bigint * interval '1 ms'"
 #define INTERVAL_OF(parameter) parameter "::bigint * interval '1 ms'"
 
-/* lease() and renew() answer when they have committed: see snowflake_registry--1.0.sql. */
+/* lease() and renew() answer after they have committed: see snowflake_registry--1.0.sql. */
 static constexpr char kLeaseQuery[] =
 	"CALL snowflake_registry.lease(holder => $1, duration => " INTERVAL_OF("$2")
 	", worker_id => $3::integer, asker_now => " TIME_OF("$4") ")";
@@ -229,7 +229,7 @@ RegistryRequest::go_on()
 
 	const int	unsent = PQflush(connection_);
 
-	/* A server that ends the connection has said why before. */
+	/* A server that closes the connection has usually said why. */
 	if (unsent < 0 || !PQconsumeInput(connection_))
 		return failure_[0] != '\0' ? outcome_ : fail(PQerrorMessage(connection_));
 	events_ = unsent > 0 ? WL_SOCKET_READABLE | WL_SOCKET_WRITEABLE : WL_SOCKET_READABLE;

@@ -35,7 +35,7 @@ enum class RegistryState
 /*
  * The name under which this server leases: "cluster_name" if it is set, host and port,
  * and the system identifier of the data directory.  For people, and to match
- * reservations in the registry, which may be for the first part alone.
+ * reservations in the registry, which may name the first part or parts only.
  */
 const char *lease_holder();
 
@@ -52,8 +52,8 @@ class RegistryRequest
 public:
 	/*
 	 * Each begins a request.  now: what our clock shows; worker: -1 for any;
-	 * attempt: a UUID, the same when a renewal is repeated; nullptr: there is no
-	 * renewal without an answer.
+	 * attempt: a UUID, the same when a renewal is repeated; nullptr if no renewal
+	 * is unanswered.
 	 */
 	void		lease(int64_t now, int64_t duration, int32_t worker);
 	void		renew(const Lease &lease, const char *attempt, int64_t now, int64_t duration);

@@ -26,7 +26,7 @@ namespace snowflake
 /* The file in the data directory that remembers the registry. */
 static constexpr char kRegistryFile[] = "snowflake_registry";
 
-/* The value of a column of this type, which has this length; nullptr if it has not. */
+/* The value of a column; nullptr unless it has this type and length. */
 static const char *
 read_value(const PGresult *result, const char *name, Oid type, int length)
 {
@@ -50,7 +50,7 @@ read_integer(const PGresult *result, const char *name, int64_t *value)
 	return bytes != nullptr;
 }
 
-/* Unix milliseconds; -1 for what is no whole one. */
+/* In Unix milliseconds; -1 if it is not a whole number of them. */
 static bool
 read_time(const PGresult *result, const char *name, int64_t *ms)
 {

@@ -48,7 +48,7 @@ is_list(const char *keyword)
 	return strcmp(keyword, "host") == 0 || strcmp(keyword, "hostaddr") == 0 || strcmp(keyword, "port") == 0;
 }
 
-/* What libpq cannot parse it gets as it is, for its own message. */
+/* What libpq cannot parse is passed on as it is, so that the message is libpq's. */
 PGconn *
 start_connecting()
 {

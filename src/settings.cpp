@@ -83,7 +83,7 @@ snowflake_check_id_bits(char **value, void **, GucSource)
 	return false;
 }
 
-/* Whether the number fits "snowflake.id_bits" is left to the start: both may have changed before it. */
+/* Whether it fits "snowflake.id_bits" is checked at the start: both may change until then. */
 extern "C" bool
 snowflake_check_worker_bits(char **value, void **, GucSource)
 {
@@ -120,7 +120,7 @@ define_id_bits()
 	return static_cast<int>(*parse_id_bits(id_bits_text));
 }
 
-/* The default does not fit every id_bits, either: which other to take is not guessed. */
+/* Even the default does not fit every id_bits, and another value is not guessed. */
 static int
 define_worker_bits(int id_bits)
 {

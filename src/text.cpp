@@ -61,7 +61,7 @@ count_characters(const TextEncoding &encoding, std::string_view value)
 	return characters;
 }
 
-/* Those of other systems have no less than 63 bits. */
+/* The settings limit our own IDs, not those of other systems. */
 static int64_t
 max_id_of(const TextEncoding &encoding)
 {

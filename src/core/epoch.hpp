@@ -36,7 +36,7 @@ public:
 		return true;
 	}
 
-	/* Is there one of these, and a digit after it? */
+	/* Takes one of the separators if a digit follows it. */
 	constexpr bool
 	take_before_digit(std::string_view separators) noexcept
 	{
@@ -62,7 +62,7 @@ public:
 		return value;
 	}
 
-	/* The milliseconds of one to three digits after a decimal point; -1 if there is none. */
+	/* Milliseconds from one to three digits after a decimal point; -1 if there is none. */
 	constexpr int
 	fraction() noexcept
 	{

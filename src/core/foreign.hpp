@@ -1,11 +1,11 @@
 /*
  * foreign.hpp
- *		The layout of another system's IDs: where their fields stand, and how to
+ *		The layout of another system's IDs: where their fields are, and how to
  *		decode them.
  *
- * They differ from ours in where the fields are, in the unit of the time, and in
- * that some use the sign bit: those are shifted as unsigned numbers.  Bits that
- * belong to no field are ignored, but those above all fields must be clear.
+ * It differs from ours in where the fields are, and in the unit of the time.  Some
+ * systems use the sign bit, so IDs are shifted as unsigned numbers.  Bits between or
+ * below the fields are ignored, but those above all fields must be clear.
  */
 #pragma once
 
@@ -17,7 +17,7 @@
 namespace snowflake
 {
 
-/* Bits of an ID; no bits if the layout has no such field. */
+/* Some bits of an ID; none if the layout has no such field. */
 struct BitField
 {
 	int			shift;			/* distance from the lowest bit, 0 to 63 */
@@ -41,7 +41,7 @@ struct BitField
 		return id >> shift & mask();
 	}
 
-	/* Of a field of 31 bits at most. */
+	/* For a field of at most 31 bits. */
 	constexpr std::optional<int32_t>
 	value_of(uint64_t id) const noexcept
 	{
@@ -68,7 +68,7 @@ struct ForeignLayout
 	BitField	worker;
 	BitField	sequence;
 
-	/* The bits that fields take, and those below. */
+	/* How many bits there are up to the highest field's last. */
 	constexpr int
 	id_bits() const noexcept
 	{
@@ -84,7 +84,7 @@ struct ForeignLayout
 		return bits == 64 || static_cast<uint64_t>(id) >> bits == 0;
 	}
 
-	/* Do all fields end within 64 bits, and none within another one? */
+	/* Do all fields lie within 64 bits, and do no two overlap? */
 	constexpr bool
 	is_possible() const noexcept
 	{
@@ -110,7 +110,7 @@ struct ForeignLayout
 		return us;
 	}
 
-	/* unix_us: as of this ID. */
+	/* unix_us: unix_us(id). */
 	constexpr ForeignFields
 	decompose(int64_t id, int64_t unix_us) const noexcept
 	{
@@ -120,8 +120,8 @@ struct ForeignLayout
 	}
 
 	/*
-	 * The smallest number for this time and later: 0 for the epoch and earlier,
-	 * nothing if there is no ID that late, or if such an ID is negative.  Needs
+	 * The smallest ID of this time or a later one: 0 for the epoch and earlier,
+	 * nothing if there is no ID that late, or if such an ID is negative.  Requires
 	 * sorts_by_time().
 	 */
 	constexpr std::optional<int64_t>

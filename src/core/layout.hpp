@@ -63,7 +63,7 @@ struct LayoutSettings
 
 	bool		operator==(const LayoutSettings &) const = default;
 
-	/* With 63 bits it is the number that it was before there were others. */
+	/* With 63 bits it is the same number as before there were other widths. */
 	constexpr uint64_t
 	pack() const noexcept
 	{
@@ -72,7 +72,7 @@ struct LayoutSettings
 			   static_cast<uint64_t>(worker_bits);
 	}
 
-	/* Of any number: the settings of one that was not packed may be out of range. */
+	/* Takes any number; from one that pack() did not make, settings may be out of range. */
 	static constexpr LayoutSettings
 	unpack(uint64_t word) noexcept
 	{
@@ -82,7 +82,7 @@ struct LayoutSettings
 };
 
 /*
- * Made as a whole: what follows from the settings is computed once, and not again
+ * Made as a whole, so that what follows from the settings is computed once, and not
  * for each ID.
  */
 struct Layout : LayoutSettings
@@ -98,7 +98,7 @@ struct Layout : LayoutSettings
 	{
 	}
 
-	/* Those of worker and sequence together: how far the time is shifted. */
+	/* Also how far the time is shifted. */
 	constexpr int
 	worker_and_sequence_bits() const noexcept
 	{

@@ -16,7 +16,7 @@ namespace snowflake
 struct PublishedLayout : ForeignLayout
 {
 	const char *name;
-	uint64_t	first_id;		/* whatever is below is no ID */
+	uint64_t	first_id;		/* no number below it is an ID */
 
 	/* Can the system have made it, as far as its first ID and its bits say? */
 	constexpr bool
@@ -25,7 +25,7 @@ struct PublishedLayout : ForeignLayout
 		return fits(id) && static_cast<uint64_t>(id) >= first_id;
 	}
 
-	/* id: any number that fits; of these layouts, all times are in range. */
+	/* id: any number that fits.  In these layouts all times are in range. */
 	constexpr ForeignFields
 	decompose(int64_t id) const noexcept
 	{
@@ -61,22 +61,22 @@ publish_from(uint64_t first_id, PublishedLayout layout) noexcept
  * worker is what the makers call worker, machine, node, shard, clock, or data
  * centre and worker, or worker and process.
  *
- * No ID is older than the system is, or than its use of this layout.  Where the
- * day is not known, it is taken to be the one after an epoch that is older than
- * the layout: that keeps out the numbers of a sequence.
+ * No ID is older than the system, or than its use of the layout.  Where that day is
+ * not known, the day after the epoch is taken, which is older than the layout: that
+ * keeps out the numbers of a sequence.
  */
 inline constexpr std::array kPublishedLayouts = {
-	/* The AT Protocol is of 2022.  Record keys of clients may be older, but those are not by a clock. */
+	/* The AT Protocol is from 2022.  Clients may choose older record keys, which are not from a clock. */
 	publish("bluesky", 0, 1640995200000, 1, {10, 53}, {0, 10}, {}),
 	/* Open source since 2016-06-15. */
 	publish("clickhouse", 0, 1465948800000, 1000, {22, 41}, {12, 10}, {0, 12}),
 	publish("cockroachdb", 1420070400000, 1420156800000, 10, {15, 48}, {0, 15}, {}),
 	publish("discord", 1420070400000, 1420156800000, 1000, {22, 42}, {12, 10}, {0, 12}),
-	/* The epoch is when it was made: an hour later. */
+	/* The layout is as old as its epoch, so this is an hour later. */
 	publish("instagram", 1314220021721, 1314223621721, 1000, {23, 41}, {10, 13}, {0, 10}),
 	/* Launched on 2003-05-05.  What the lower bits are is not published. */
 	publish("linkedin", 0, 1052092800000, 1000, {22, 41}, {}, {}),
-	/* Posts that came from other servers have the time they were written, from 2008 on. */
+	/* Posts from other servers have the time when they were written, from 2008 on. */
 	publish("mastodon", 0, 1199145600000, 1000, {16, 48}, {}, {0, 16}),
 	publish("pgedge", 1672531200000, 1672617600000, 1000, {22, 41}, {12, 10}, {0, 12}),
 	publish("sonyflake", 1409529600000, 1409616000000, 10000, {24, 39}, {0, 16}, {16, 8}),
@@ -84,7 +84,7 @@ inline constexpr std::array kPublishedLayouts = {
 	/* Its maker was founded in 2012.  What the lower bits are is not published. */
 	publish("tiktok", 0, 1325376000000, 1000000, {32, 32}, {}, {}),
 	publish("tsid", 1577836800000, 1577923200000, 1000, {22, 42}, {12, 10}, {0, 12}),
-	/* Earlier tweets have the numbers of a sequence, up to this one. */
+	/* Earlier tweets have the numbers of a sequence, which ended below this one. */
 	publish_from(29700859247, publish("twitter", 1288834974657, 1288834974657, 1000, {22, 41}, {12, 10}, {0, 12})),
 };
 

@@ -1,9 +1,9 @@
-# A server with 53 bits to an ID: each function keeps to them, and whatever reads
-# numbers as doubles reads the IDs exactly.
+# A server with IDs of 53 bits: each function keeps to them, and whatever reads numbers
+# as doubles reads the IDs exactly.
 #
 # Ruled out: an ID above 2^53 - 1, or one that a bound, a partition or a text takes
 # for another one; a number of another layout that decodes without an error; a
-# cluster pinned before there were other widths that is taken for a changed one.
+# cluster pinned before there were other widths whose layout is taken for a changed one.
 use strict;
 use warnings;
 

@@ -68,7 +68,7 @@ cmp_ok($reader->query_safe($horizon), '>=', $first, 'another statement has a new
 is($reader->query_safe('FETCH two'), $first - 1, 'the cursor itself has the value that its function had');
 $reader->query_safe('COMMIT');
 
-# The same, where a wait lets later statements compute anew.
+# The same, where a wait makes later statements compute a new one.
 $first = begin_with_id($holder);
 $reader->query_safe("BEGIN; $twice");
 is($reader->query_safe('FETCH two'), $first - 1, 'the first place, again');

@@ -1,7 +1,7 @@
 # The registry has several hosts, and the first of them accepts connections and
 # never answers.
 #
-# Ruled out: a host that hangs, and keeps a server from the one that does not.
+# Ruled out: a host that hangs and keeps a server from reaching the next one.
 use strict;
 use warnings;
 
@@ -15,7 +15,7 @@ use Registry;
 use Snowflake;
 use Test::More;
 
-# The kernel accepts for it.
+# Never calls accept(): the kernel completes each connection.
 my $silent = IO::Socket::INET->new(Listen => 128, LocalAddr => '127.0.0.1') or die "no socket: $!";
 my $registry = new_registry('registry');
 set_up($registry);

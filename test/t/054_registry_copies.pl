@@ -2,7 +2,7 @@
 # timeline are the same: a template, a dump that is restored beside it, and one that
 # is restored in its place.
 #
-# Ruled out: two registries that deal out the same worker IDs; a copy that cannot be
+# Ruled out: two registries that hand out the same worker IDs; a copy that cannot be
 # opened; an original that is closed because there are copies.
 use strict;
 use warnings;
@@ -20,7 +20,7 @@ set_up($node, "worker_bits => 6, longest_lease => '1 min'");
 my $lease = lease($node, q{'original', '60 s'});
 my $dump  = $node->basedir . '/dump';
 
-# Closed to each call, and open after a fence, which no token survives.
+# Closed to every call, and open after a fence, which no token survives.
 sub is_closed
 {
 	my ($name, $database, $detail) = @_;

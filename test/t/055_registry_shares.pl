@@ -1,6 +1,6 @@
 # Who gets which worker ID, and how many: holders that crash again and again, the
-# registry's own server, a fleet that starts again when each worker ID has been used,
-# and a longest lease that is changed meanwhile.
+# registry's own server, a fleet that restarts when every worker ID has been used, and a
+# longest lease that is changed meanwhile.
 #
 # Ruled out: one holder that takes all worker IDs; one that takes a new worker ID
 # although its own is free; a lease of the worker ID with which the registry's own
@@ -68,7 +68,7 @@ is($node->safe_psql('postgres', 'SELECT holder, state FROM snowflake_registry.st
 	"the registry's own server|reserved", 'it is reserved');
 $node->stop;
 
-# Each worker ID has been used: neither all rows nor many of them are read.
+# Every worker ID has been used: a lease reads only a few of the rows.
 my $full = new_registry('full', conf => 'fsync = off');
 set_up($full, 'worker_bits => 16');
 $full->safe_psql('postgres', q{
@@ -95,8 +95,8 @@ $read = rows_read() - $before;
 cmp_ok($read, '<', 50 * 200, "50 refusals among 65536 running leases read $read rows");
 $full->stop;
 
-# A longest lease that is raised is in force only when the former one has passed, so that
-# a standby knows it before anybody has such a lease.
+# A longest lease that is raised takes effect only after the former one has passed, so
+# that a standby knows it before anybody has such a lease.
 my $raised = new_registry('raised', conf => 'fsync = off');
 set_up($raised, "longest_lease => '3 s'");
 my $seconds = "SELECT round(extract(epoch FROM valid_until - clock_timestamp())) FROM snowflake_registry.worker WHERE worker_id = ";

@@ -3,7 +3,7 @@
 #
 # Ruled out: a server that loses its worker ID because an answer was lost, which takes
 # the worker IDs of a whole fleet; calls that pile up in the registry, and lease to
-# nobody when it goes on; an outage of which the server does not say why.
+# nobody when it goes on; an outage that the server does not explain.
 use strict;
 use warnings;
 
@@ -29,7 +29,7 @@ sub wait_for_standby
 	return;
 }
 
-# Until each server has given up a renewal that was written.
+# Until each server has given up on a renewal that was written.
 my @offsets = map { -s $_->logfile } @nodes;
 wait_for_standby('absent');
 foreach my $i (0, 1)
@@ -53,7 +53,7 @@ foreach my $i (0, 1)
 }
 is($registry->safe_psql('postgres', 'SELECT count(*) FROM snowflake_registry.worker'), '2', 'nobody has leased another worker ID');
 
-# Leases that are given up: applications ask again and again while somebody holds the
+# Calls that are given up: applications ask again and again while somebody holds the
 # registry's row.
 my $locker = IPC::Run::start([ 'psql', '-XqAt', '-d', $registry->connstr('postgres') ], '<', \my $in, '>', \my $out, '2>', \my $err);
 $in = "BEGIN; SELECT 'locked' FROM snowflake_registry.registry FOR UPDATE;\n";

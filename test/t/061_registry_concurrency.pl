@@ -2,7 +2,7 @@
 # and twenty while the registry is fenced again and again.
 #
 # Ruled out: one worker ID leased to two for overlapping ID time; a deadlock; any
-# error but those that say that all are taken, and to call again.
+# error but those for all worker IDs being taken and for a call to be repeated.
 use strict;
 use warnings;
 

@@ -172,7 +172,7 @@ like($hand, qr/^\d+$/, 'by hand, committed: a lease');
 	like($err, qr/terminating connection due to idle-in-transaction timeout/, 'it was ended');
 }
 
-# To give back is safe anywhere: if it is rolled back, the lease goes on.
+# Releasing is safe anywhere: if it is rolled back, the lease goes on.
 my $given = lease($node, q{'given', '1 h'});
 by_messages("BEGIN; SELECT snowflake_registry.release('$given->{token}', now()); ROLLBACK;");
 ok(renew($node, $given), 'given back, and rolled back: it can be renewed');

@@ -64,7 +64,7 @@ sub goes_on
 }
 
 # Has the liar answer with what is right, but for these columns, to renew() if that is
-# not an answer of its own.  A column is an expression, or a type and one.
+# not an answer of its own.  A column is an expression, or a type and an expression.
 my $right;
 my %type = (
 	worker_id => 'integer', token => 'uuid', valid_from => 'timestamptz', valid_until => 'timestamptz',
@@ -91,7 +91,7 @@ sub answer
 	my ($lie, $renewal) = @_;
 	my %row = (%$right, %$lie);
 
-	# Who renews passes on what is a UUID.
+	# A renewal passes on the token and the registry, so they have to be UUIDs.
 	$registry->safe_psql('liar', liar('lease', %row) . liar('renew', %row, map({ ref $row{$_} ? ($_ => $right->{$_}) : () } qw(token registry)), %{ $renewal // {} }));
 	return;
 }

@@ -1,6 +1,6 @@
 # portable/snowflake_reader.sql agrees with the extension: on random IDs and times
-# and on those at every edge, for several layouts, with the same SQLSTATE where
-# there is no answer.
+# and on those at every edge, in several layouts, with the same SQLSTATE where there is
+# an error.
 #
 # Ruled out: an ID that is read differently where the extension cannot be installed;
 # a range by time that does not use the index there.
