@@ -61,6 +61,12 @@ struct LayoutSettings
 	int			worker_bits;	/* kMinWorkerBits to max_worker_bits(id_bits) */
 	int			id_bits;		/* kMinIdBits to kMaxIdBits */
 
+	constexpr
+	LayoutSettings(int64_t epoch, int worker, int id) noexcept
+		: epoch_ms(epoch), worker_bits(worker), id_bits(id)
+	{
+	}
+
 	bool		operator==(const LayoutSettings &) const = default;
 
 	/* With 63 bits it is the same number as before there were other widths. */
@@ -89,7 +95,7 @@ struct Layout : LayoutSettings
 {
 	constexpr
 	Layout(int64_t epoch_ms, int worker_bits, int id_bits = kMaxIdBits) noexcept
-		: LayoutSettings{epoch_ms, worker_bits, id_bits},
+		: LayoutSettings(epoch_ms, worker_bits, id_bits),
 		  time_shift_(id_bits - kTimestampBits),
 		  sequence_bits_(time_shift_ - worker_bits),
 		  max_worker_((int32_t{1} << worker_bits) - 1),

@@ -45,16 +45,16 @@ constexpr PublishedLayout
 publish(const char *name, int64_t epoch_ms, int64_t since_ms, int64_t unit_us,
 		BitField time, BitField worker, BitField sequence) noexcept
 {
-	const ForeignLayout layout{epoch_ms * 1000, unit_us, time, worker, sequence};
+	const ForeignLayout fields{epoch_ms * 1000, unit_us, time, worker, sequence};
 
-	return {layout, name, static_cast<uint64_t>(*layout.min_id(since_ms * 1000))};
+	return {fields, name, static_cast<uint64_t>(*fields.min_id(since_ms * 1000))};
 }
 
 constexpr PublishedLayout
-publish_from(uint64_t first_id, PublishedLayout layout) noexcept
+publish_from(uint64_t first_id, PublishedLayout published) noexcept
 {
-	layout.first_id = first_id;
-	return layout;
+	published.first_id = first_id;
+	return published;
 }
 
 /*
@@ -92,9 +92,9 @@ inline constexpr std::array kPublishedLayouts = {
 constexpr const PublishedLayout *
 find_published_layout(std::string_view name) noexcept
 {
-	for (const PublishedLayout &layout : kPublishedLayouts)
-		if (layout.name == name)
-			return &layout;
+	for (const PublishedLayout &published : kPublishedLayouts)
+		if (published.name == name)
+			return &published;
 	return nullptr;
 }
 
