@@ -85,8 +85,8 @@ foreach my $call ([ 'lease', $lease ], [ 'renew', $renew ])
 }
 
 # PL/pgSQL wants a variable for each result.
-my $declared = 'DECLARE w integer; t uuid; f timestamptz; u timestamptz; b integer; e timestamptz; r uuid;';
-my $called   = q{CALL snowflake_registry.lease('a', '1 h', w, clock_timestamp(), t, f, u, b, e, r);};
+my $declared = 'DECLARE w integer; t uuid; f timestamptz; u timestamptz; b integer; e timestamptz; r uuid; i integer;';
+my $called   = q{CALL snowflake_registry.lease('a', '1 h', w, clock_timestamp(), t, f, u, b, e, r, i);};
 $node->safe_psql('postgres', qq{
 	CREATE PROCEDURE taken_back() LANGUAGE plpgsql AS \$\$ $declared BEGIN COMMIT; $called ROLLBACK; END \$\$;
 	CREATE PROCEDURE handled() LANGUAGE plpgsql AS \$\$ $declared

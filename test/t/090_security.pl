@@ -247,12 +247,11 @@ foreach my $may_not (
 	'SELECT extensions.snowflake_status_reset()',
 	'GRANT EXECUTE ON FUNCTION extensions.snowflake_forget_mark() TO visitor; SELECT extensions.snowflake_forget_mark()',
 	'CREATE OR REPLACE FUNCTION extensions.snowflake_next() RETURNS bigint LANGUAGE sql RETURN 1',
-	'ALTER FUNCTION extensions.snowflake_forget_mark() OWNER TO visitor',
-	'CREATE EXTENSION snowflake_registry')
+	'ALTER FUNCTION extensions.snowflake_forget_mark() OWNER TO visitor')
 {
 	my (undef, undef, $err) = as_visitor($may_not, 'owned');
 
-	like($err, qr/ERROR:  (?:permission denied|must be owner|only superusers|must be superuser)/, "but may not: $may_not");
+	like($err, qr/ERROR:  42501: (?:permission denied|must be owner)/, "but may not: $may_not");
 }
 
 # While the extension is created, in a schema that somebody else may write to.
