@@ -91,7 +91,6 @@ bool
 LeaseHolder::is_due(int64_t now, int64_t newest) const
 {
 	const Lease &lease = shared->lease;
-
 	const bool	just_renewed = since_success_ && since_success_->elapsed_ms() < kWorthRenewing;
 
 	return lease.token[0] == '\0' || now >= lease.renew_at ||
@@ -230,8 +229,7 @@ LeaseHolder::take_over(const Lease &lease)
 
 	ereport(LOG, (errmsg("snowflake IDs are issued as worker %d", lease.worker),
 				  previous.until == 0 ? errdetail("The registry leases it until %s.", until)
-									  : errdetail("The registry leases it until %s. It was worker %d before.",
-												  until, previous.worker)));
+									  : errdetail("The registry leases it until %s. It was worker %d before.", until, previous.worker)));
 }
 
 RegistryWait
@@ -275,9 +273,8 @@ LeaseHolder::finish_request()
 }
 
 /*
- * A renewal under way is abandoned: by its attempt the registry knows the token.  Nothing
- * is sent if the last request failed, or to an empty connection string, which would be
- * libpq's default server.
+ * A renewal under way is abandoned: by its attempt the registry knows the token.  If the
+ * last request failed, nothing is sent; nor to an empty string, libpq's default server.
  */
 void
 LeaseHolder::give_back(int64_t used_until)
@@ -288,7 +285,6 @@ LeaseHolder::give_back(int64_t used_until)
 	hold({});
 	if (lease.token[0] == '\0' || *registry_conninfo == '\0')
 		return;
-
 	if (failures_ == 0)
 	{
 		request_.release(lease, attempt_.is_open(lease.token) ? attempt_.number_for(lease.token) : nullptr,

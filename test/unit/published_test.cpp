@@ -120,7 +120,7 @@ TEST(Published, FirstIds)
 			EXPECT_FALSE(layout.can_be(id)) << layout.name;
 		EXPECT_TRUE(layout.can_be(std::numeric_limits<int64_t>::max())) << layout.name;
 	}
-	/* https://ws-dl.blogspot.com/2019/08/2019-08-03-tweetedat-finding-tweet.html */
+	/* The first tweet with a snowflake ID, by "TweetedAt" of the WS-DL group, 2019. */
 	EXPECT_EQ(layout("twitter").decompose(29700859247).unix_us, 1288834981738000);
 	EXPECT_FALSE(layout("twitter").can_be(29700859246));
 }
